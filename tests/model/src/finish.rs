@@ -16,7 +16,7 @@ const MOVES: usize = 400;
 pub(crate) fn every_coordinator_ends(model: &OrderModel, world: &World) -> bool {
     let mut world = world.clone();
     for _ in 0..MOVES {
-        if world.seats.iter().all(|seat| seat.coordinator().is_none()) {
+        if world.drivers.iter().all(|driver| driver.coordinator().is_none()) {
             return true;
         }
         let moved = arrive(model, &world, true)
@@ -32,7 +32,7 @@ pub(crate) fn every_coordinator_ends(model: &OrderModel, world: &World) -> bool 
 
 /// Delivers some message of a coordinator, or of a resolver, that changes something.
 fn arrive(model: &OrderModel, world: &World, of_coordinators: bool) -> Option<World> {
-    let is_meant = |packet: &&Arc<Packet>| packet.body.seat().is_some() == of_coordinators;
+    let is_meant = |packet: &&Arc<Packet>| packet.body.driver().is_some() == of_coordinators;
     world.network.iter().filter(is_meant).find_map(|packet| {
         let next = model.play(world, &Move::Deliver(Arc::clone(packet)))?;
         (next != *world).then_some(next)

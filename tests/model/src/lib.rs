@@ -29,6 +29,7 @@
 //! `heal.rs` for the claims. The folder `faults/` has known faults of the ledger. `cargo xtask mutants --only
 //! order_` puts them into a copy of it, and each has to break a claim. `docs/orders.md` has the protocol.
 
+mod driver;
 mod finish;
 mod heal;
 mod judge;
@@ -39,7 +40,6 @@ mod packet;
 mod run;
 mod scope;
 pub mod scopes;
-mod seat;
 mod shard;
 mod world;
 

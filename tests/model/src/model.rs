@@ -23,11 +23,11 @@ impl Model for OrderModel {
         if world.broken.is_some() || self.is_over() {
             return;
         }
-        for (place, seat) in world.seats.iter().enumerate() {
-            if world.left.timeouts > 0 && seat.coordinator().is_some() {
-                actions.push(Move::GiveUp { seat: place });
-                actions.extend(seat.waits_for().iter().map(|number| Move::Timeout {
-                    seat: place,
+        for (place, driver) in world.drivers.iter().enumerate() {
+            if world.left.timeouts > 0 && driver.coordinator().is_some() {
+                actions.push(Move::GiveUp { driver: place });
+                actions.extend(driver.waits_for().iter().map(|number| Move::Timeout {
+                    driver: place,
                     number: *number,
                 }));
             }

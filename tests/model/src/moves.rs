@@ -14,10 +14,10 @@ use holdfast_ledger::{
 };
 
 use crate::{
+    driver::Driver,
     judge::Judge,
     packet::{Body, Packet},
     scope::{Scope, step},
-    seat::Seat,
     world::{Answer, Broken, World},
 };
 
@@ -34,14 +34,14 @@ pub(crate) enum Move {
     /// A coordinator assumes that a step is lost, but the step may still arrive.
     Timeout {
         /// The coordinator.
-        seat: usize,
+        driver: usize,
         /// The number of its step.
         number: u64,
     },
     /// A coordinator's time is over.
     GiveUp {
         /// The coordinator.
-        seat: usize,
+        driver: usize,
     },
     /// A caller does something to a held order.
     Wish {
@@ -89,12 +89,12 @@ impl OrderModel {
             world.network.take(packet);
         }
         match &packet.body {
-            Body::Step { seat, target } => self.take_step(world, *seat, target),
+            Body::Step { driver, target } => self.take_step(world, *driver, target),
             Body::Answer {
-                seat,
+                driver,
                 number,
                 outcome,
-            } => self.tell(world, *seat, |coordinator| {
+            } => self.tell(world, *driver, |coordinator| {
                 coordinator.on_answer(*number, outcome.clone())
             }),
             Body::Settle { home, due } => {
@@ -144,18 +144,18 @@ impl OrderModel {
 
     fn take_step(&self, world: &mut World, place: usize, target: &Target) -> Option<()> {
         let Answer { outcome, changed } = world.run(&self.scope, target.shard, &target.command);
-        let seat = world.seats.get(place)?;
-        if !seat.waits_for().contains(&target.number) {
+        let driver = world.drivers.get(place)?;
+        if !driver.waits_for().contains(&target.number) {
             return changed.then_some(());
         }
-        let mut ears = Seat::clone(seat);
+        let mut ears = Driver::clone(driver);
         let heard = ears.hear(|coordinator| coordinator.on_answer(target.number, outcome.clone()))?;
         if heard.pause {
             // It would ask the same again. So the model lets it wait until something is different.
             return None;
         }
         world.network.send(Body::Answer {
-            seat: place,
+            driver: place,
             number: target.number,
             outcome,
         });
@@ -168,31 +168,34 @@ impl OrderModel {
         place: usize,
         tell: impl FnOnce(&mut Coordinator) -> Progress,
     ) -> Option<()> {
-        let seat = Arc::make_mut(world.seats.get_mut(place)?);
-        let mut progress = seat.hear(tell)?;
+        let driver = Arc::make_mut(world.drivers.get_mut(place)?);
+        let mut progress = driver.hear(tell)?;
         if progress
             .send
             .iter()
             .any(|target| attempt_of(target) > self.scope.attempts)
         {
-            seat.die();
+            driver.die();
             progress.send.clear();
         }
-        let order = seat.order;
-        let waits_for = seat.waits_for().to_vec();
+        let order = driver.order;
+        let waits_for = driver.waits_for().to_vec();
         world
             .network
             .drop_answers(place, |number| waits_for.contains(&number));
         for target in progress.send {
-            world.network.send(Body::Step { seat: place, target });
+            world.network.send(Body::Step {
+                driver: place,
+                target,
+            });
         }
-        if progress.end.as_ref().is_some_and(Seat::was_first) {
+        if progress.end.as_ref().is_some_and(Driver::was_first) {
             let was_before = std::mem::replace(world.witness.first.get_mut(order)?, true);
             if was_before {
                 world.fail(Broken::TwoAnswers, "two answers say that they were the first");
             }
         }
-        if let Some(granted) = progress.end.as_ref().and_then(Seat::granted) {
+        if let Some(granted) = progress.end.as_ref().and_then(Driver::granted) {
             let known = world.witness.granted.get_mut(order)?;
             if known.is_some_and(|first| first != granted) {
                 world.fail(Broken::TwoAnswers, "the same request was granted twice");
@@ -257,15 +260,15 @@ impl OrderModel {
                 world.left.redeliveries = world.left.redeliveries.checked_sub(1)?;
                 self.deliver(world, packet, Again::Once)
             }
-            Move::Timeout { seat, number } => {
+            Move::Timeout { driver, number } => {
                 world.left.timeouts = world.left.timeouts.checked_sub(1)?;
-                self.tell(world, *seat, |coordinator| {
+                self.tell(world, *driver, |coordinator| {
                     coordinator.on_failure(*number, StepFailure::Unknown)
                 })
             }
-            Move::GiveUp { seat } => {
+            Move::GiveUp { driver } => {
                 world.left.timeouts = world.left.timeouts.checked_sub(1)?;
-                self.tell(world, *seat, Coordinator::give_up)
+                self.tell(world, *driver, Coordinator::give_up)
             }
             Move::Wish { number } => self.wish(world, *number),
             Move::Leap { shard } => self.leap(world, *shard),

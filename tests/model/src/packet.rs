@@ -24,10 +24,10 @@ pub(crate) struct Packet {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) enum Body {
     /// A coordinator's step, to a shard.
-    Step { seat: usize, target: Target },
+    Step { driver: usize, target: Target },
     /// The answer to a step, sent to the coordinator.
     Answer {
-        seat: usize,
+        driver: usize,
         number: u64,
         outcome: Outcome,
     },
@@ -45,9 +45,9 @@ pub(crate) enum Body {
 
 impl Body {
     /// Returns the coordinator that the message belongs to, if any.
-    pub(crate) fn seat(&self) -> Option<usize> {
+    pub(crate) fn driver(&self) -> Option<usize> {
         match self {
-            Self::Step { seat, .. } | Self::Answer { seat, .. } => Some(*seat),
+            Self::Step { driver, .. } | Self::Answer { driver, .. } => Some(*driver),
             Self::Settle { .. } | Self::Inquire { .. } | Self::Answered { .. } => None,
         }
     }
@@ -90,7 +90,7 @@ impl Network {
     pub(crate) fn send(&mut self, mut body: Body) {
         body.forget_cause();
         let alike = body.alike();
-        let key = alike.rotate_left(body.seat().map_or(0, |seat| 1 + seat as u32));
+        let key = alike.rotate_left(body.driver().map_or(0, |driver| 1 + driver as u32));
         if let Err(place) = self.0.binary_search_by_key(&key, |packet| packet.key) {
             self.0.insert(place, Arc::new(Packet { key, alike, body }));
         }
@@ -103,7 +103,7 @@ impl Network {
     /// Drops the answers that a coordinator no longer waits for.
     pub(crate) fn drop_answers(&mut self, of: usize, waits_for: impl Fn(u64) -> bool) {
         self.0.retain(|packet| match &packet.body {
-            Body::Answer { seat, number, .. } => *seat != of || waits_for(*number),
+            Body::Answer { driver, number, .. } => *driver != of || waits_for(*number),
             _ => true,
         });
     }

@@ -12,9 +12,9 @@ use holdfast_ledger::{
 };
 
 use crate::{
+    driver::{Driver, Granted},
     packet::{Body, Network},
     scope::{OrderScope, Scope, shard_of, step},
-    seat::{Granted, Seat},
     shard::Shard,
 };
 
@@ -52,7 +52,7 @@ pub enum Broken {
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) shards: Vec<Arc<Shard>>,
-    pub(crate) seats: Vec<Arc<Seat>>,
+    pub(crate) drivers: Vec<Arc<Driver>>,
     pub(crate) network: Network,
     pub(crate) witness: Witness,
     pub(crate) left: Left,
@@ -114,16 +114,19 @@ impl World {
             }
         }
         let mut network = Network::default();
-        let mut seats = Vec::new();
+        let mut drivers = Vec::new();
         for (place, order) in scope.coordinators.iter().enumerate() {
             let request = scope.request(*order);
             let home = scope.orders.get(*order).map(OrderScope::home);
             match request.map(|request| Coordinator::new(request, home, shard_of)) {
                 Some(Ok(Some(coordinator))) => {
-                    let (seat, send) = Seat::start(*order, coordinator);
-                    seats.push(Arc::new(seat));
+                    let (driver, send) = Driver::start(*order, coordinator);
+                    drivers.push(Arc::new(driver));
                     for target in send {
-                        network.send(Body::Step { seat: place, target });
+                        network.send(Body::Step {
+                            driver: place,
+                            target,
+                        });
                     }
                 }
                 other => broken = Some((Broken::Invariant, format!("order {order}: {other:?}"))),
@@ -137,7 +140,7 @@ impl World {
                 fulfilled: vec![false; scope.wishes.len()],
             },
             shards,
-            seats,
+            drivers,
             network,
             left: Left {
                 timeouts: scope.timeouts,
@@ -175,7 +178,7 @@ impl World {
                 }
             }
         };
-        *self.witness.granted.get_mut(order)? = Some(Seat::granted(&end)?);
+        *self.witness.granted.get_mut(order)? = Some(Driver::granted(&end)?);
         *self.witness.first.get_mut(order)? = true;
         let is_last = scope.held.last() == Some(&order);
         while (scope.is_settled || !is_last) && self.tell(scope) {}
@@ -337,8 +340,8 @@ impl World {
 #[derive(PartialEq, Hash)]
 struct Essence<'a> {
     shards: Vec<u64>,
-    /// Seats by order and then by digest, so that coordinators of one request are not distinguished.
-    seats: Vec<(usize, u64)>,
+    /// Drivers by order and then by digest, so that coordinators of one request are not distinguished.
+    drivers: Vec<(usize, u64)>,
     /// Messages that belong to no coordinator.
     packets: Vec<u64>,
     witness: &'a Witness,
@@ -348,19 +351,23 @@ struct Essence<'a> {
 
 impl World {
     fn essence(&self) -> Essence<'_> {
-        let mut seats: Vec<(usize, u64)> = self.seats.iter().map(|seat| (seat.order, seat.digest)).collect();
+        let mut drivers: Vec<(usize, u64)> = self
+            .drivers
+            .iter()
+            .map(|driver| (driver.order, driver.digest))
+            .collect();
         let mut packets = Vec::new();
         for packet in self.network.iter() {
-            match packet.body.seat().and_then(|seat| seats.get_mut(seat)) {
+            match packet.body.driver().and_then(|driver| drivers.get_mut(driver)) {
                 // A sum, because the result must not depend on the order of the keys.
                 Some((_, sum)) => *sum = sum.wrapping_add(packet.alike),
                 None => packets.push(packet.alike),
             }
         }
-        seats.sort_unstable();
+        drivers.sort_unstable();
         Essence {
             shards: self.shards.iter().map(|shard| shard.digest).collect(),
-            seats,
+            drivers,
             packets,
             witness: &self.witness,
             left: &self.left,

@@ -78,9 +78,9 @@ pub struct Counts {
 type Answered = Result<Bytes, TransportError>;
 
 /// The place where the sender waits for the answer.
-struct Slot(oneshot::Sender<Answered>);
+struct Asker(oneshot::Sender<Answered>);
 
-impl Slot {
+impl Asker {
     fn new() -> (Self, oneshot::Receiver<Answered>) {
         let (sender, receiver) = oneshot::channel();
         (Self(sender), receiver)
@@ -117,8 +117,8 @@ pub enum Question {
 
 /// The content of a message.
 enum Content {
-    Question(Question, Slot),
-    Answer(Slot, Answered),
+    Question(Question, Asker),
+    Answer(Asker, Answered),
     Chunk(mpsc::UnboundedSender<Chunk>, Chunk),
 }
 
@@ -145,7 +145,7 @@ pub struct Reply {
     network: Network,
     from: u64,
     to: u64,
-    slot: Slot,
+    asker: Asker,
 }
 
 impl Reply {
@@ -153,7 +153,7 @@ impl Reply {
     pub fn send(self, power: Option<&FaultDisk>, answer: Answered) {
         if power.is_none_or(FaultDisk::has_power) {
             self.network
-                .post(self.from, self.to, Content::Answer(self.slot, answer));
+                .post(self.from, self.to, Content::Answer(self.asker, answer));
         }
     }
 }
@@ -227,13 +227,13 @@ impl Network {
         shard: u32,
         payload: Bytes,
     ) -> BoxFuture<'static, Answered> {
-        let (slot, answer) = Slot::new();
+        let (asker, answer) = Asker::new();
         let question = Question::Ask {
             channel,
             shard,
             payload,
         };
-        self.post(from, to, Content::Question(question, slot));
+        self.post(from, to, Content::Question(question, asker));
         Box::pin(answer_or_silence(answer))
     }
 
@@ -244,14 +244,14 @@ impl Network {
         shard: u32,
         header: Bytes,
     ) -> (SnapshotWay, BoxFuture<'static, Answered>) {
-        let (slot, answer) = Slot::new();
+        let (asker, answer) = Asker::new();
         let (sender, chunks) = mpsc::unbounded_channel();
         let question = Question::Snapshot {
             shard,
             header,
             chunks,
         };
-        self.post(from, to, Content::Question(question, slot));
+        self.post(from, to, Content::Question(question, asker));
         let breaks_after = {
             let mut state = self.state.lock();
             let State {
@@ -302,7 +302,7 @@ impl Network {
                     shard: *shard,
                     payload: payload.clone(),
                 };
-                Some(Content::Question(question, Slot::new().0))
+                Some(Content::Question(question, Asker::new().0))
             }
             _ => None,
         };
@@ -355,16 +355,16 @@ impl Network {
             self.note(&envelope);
             let Envelope { from, to, content } = envelope;
             match content {
-                Content::Answer(slot, answer) => slot.fill(answer),
+                Content::Answer(asker, answer) => asker.fill(answer),
                 Content::Chunk(chunks, chunk) => {
                     chunks.send(chunk).ok();
                 }
-                Content::Question(question, slot) => {
+                Content::Question(question, asker) => {
                     let reply = Reply {
                         network: self.clone(),
                         from: to,
                         to: from,
-                        slot,
+                        asker,
                     };
                     match &mut receive {
                         Some(receive) => receive(question, reply),
@@ -468,7 +468,7 @@ impl State {
                     ..
                 },
                 _,
-            ) => (Content::Question(question, Slot::new().0), late_ms),
+            ) => (Content::Question(question, Asker::new().0), late_ms),
             content => (content, late_ms),
         }
     }

@@ -21,23 +21,23 @@ pub struct SecuritySection {
     /// Whether the node may listen without TLS on addresses that other machines reach. Whoever reaches them
     /// can then read and write everything.
     pub allow_plaintext: bool,
-    /// The file that says who may do what, as TOML. `docs/security.md` describes it. With a policy,
-    /// everything that no rule allows is denied. Without a policy, every caller that is let in may do
-    /// everything except administer. A policy needs `[tls]`, because callers have no names without it.
-    /// Default: none.
+    /// The file of the access policy, which says who may do what, as TOML. `docs/security.md` describes it.
+    /// With an access policy, everything that no rule allows is denied. Without one, every caller that is let
+    /// in may do everything except administer. An access policy needs `[tls]`, because callers have no names
+    /// without it. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/etc/holdfast/policy.toml")]
     pub policy: Option<PathBuf>,
-    /// The principals that may use the admin port if there are certificates and no policy, at most 1000. A
-    /// principal is the name in a certificate. If there is a policy, write rules with the verb `admin`
-    /// instead. With certificates but neither a policy nor this list, nobody may use the port. Without TLS,
-    /// everybody who reaches the port may use it.
+    /// The principals that may use the admin port if there are certificates and no access policy, at most
+    /// 1000. A principal is the name in a certificate. If there is an access policy, write rules with the
+    /// verb `admin` instead. With certificates but neither an access policy nor this list, nobody may use the
+    /// port. Without TLS, everybody who reaches the port may use it.
     pub admins: Vec<String>,
     /// Whether the admin port describes the API to every caller that asks (gRPC reflection). Good for trying
     /// things out.
     pub reflection: bool,
-    /// The interval at which the files of the certificates and of the policy are read again. SIGHUP makes the
-    /// node read them at once.
+    /// The interval at which the files of the certificates and of the access policy are read again. SIGHUP
+    /// makes the node read them at once.
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h", "x-old-key" = "reload_interval_ms"))]
     pub reload_interval: TimeSpan,
 }

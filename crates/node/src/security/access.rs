@@ -25,7 +25,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// The state that is needed to check a request.
 pub(crate) struct Access {
     policy: Option<Arc<PolicyFile>>,
-    /// The principals that may administer when there is no policy.
+    /// The principals that may administer when there is no access policy.
     pub(crate) admins: Admins,
     pub(crate) rates: Option<Rates>,
     pub(crate) audit: Audit,

@@ -7,7 +7,7 @@ use holdfast_api::names::Principal;
 
 use crate::NodeConfig;
 
-/// The principals that may administer when there is no policy.
+/// The principals that may administer when there is no access policy.
 #[derive(Debug, Clone)]
 pub(crate) enum Admins {
     /// Every caller that reaches the port, because without TLS no caller has a name.

@@ -1,4 +1,4 @@
-//! The seat of a coordinator, on a node that runs it or is done with it.
+//! The driver of a coordinator, on a node that runs it or is done with it.
 //!
 //! Nothing reaches a node that has died, so there is no separate state for that.
 
@@ -8,7 +8,7 @@ use crate::packet::key_of;
 
 /// One coordinator of an order.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Seat {
+pub(crate) struct Driver {
     pub(crate) order: usize,
     stage: Stage,
     /// A number that is equal for coordinators that behave alike.
@@ -25,17 +25,17 @@ enum Stage {
     Over,
 }
 
-impl Seat {
+impl Driver {
     /// Starts a coordinator. Returns it with its first steps. While these have not arrived, it has no effect.
     pub(crate) fn start(order: usize, mut coordinator: Coordinator) -> (Self, Vec<Target>) {
         let send = coordinator.start();
-        let mut seat = Self {
+        let mut driver = Self {
             order,
             stage: Stage::Over,
             digest: 0,
         };
-        seat.run(coordinator, send.iter().map(|target| target.number).collect());
-        (seat, send)
+        driver.run(coordinator, send.iter().map(|target| target.number).collect());
+        (driver, send)
     }
 
     pub(crate) fn coordinator(&self) -> Option<&Coordinator> {
