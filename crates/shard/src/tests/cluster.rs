@@ -560,7 +560,7 @@ impl Cluster {
         // All at once and without a handover: the more patient a cluster is, the longer each node takes to
         // end.
         let nodes = std::mem::take(&mut *self.net.nodes.lock());
-        join_all(nodes.values().map(ShardHandle::halt)).await;
+        join_all(nodes.values().map(ShardHandle::crash)).await;
         for log in std::mem::take(&mut self.logs).into_values() {
             log.close().unwrap();
         }
