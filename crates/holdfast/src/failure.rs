@@ -71,7 +71,7 @@ fn operation_id(error: &anyhow::Error) -> Option<Uuid> {
 
 fn paragraph(error: &anyhow::Error) -> String {
     let Some(client_error) = client_error(error) else {
-        return format!("{error:#}");
+        return chain(error);
     };
     let mut text = match client_error {
         ClientError::Refused(refusal) => refused(refusal),
@@ -88,6 +88,19 @@ fn paragraph(error: &anyhow::Error) -> String {
             text.push_str(". Check that the cluster runs and that --endpoints names its nodes (`holdfast cluster status`)");
         }
         _ => {}
+    }
+    text
+}
+
+/// Returns an error with its causes. A cause that the text before it has told already is not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(&format!(": {cause}"));
+        }
     }
     text
 }
@@ -166,6 +179,15 @@ fn to_json(error: &anyhow::Error) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_is_told_already_is_not_repeated() {
+        let inner = anyhow::anyhow!("no such file");
+        let told = inner
+            .context("cannot read x: no such file")
+            .context("config check");
+        assert_eq!(paragraph(&told), "config check: cannot read x: no such file");
+    }
 
     fn out_of_stock() -> anyhow::Error {
         FailedOperation {
