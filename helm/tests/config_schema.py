@@ -23,7 +23,7 @@ CHART_SAYS = {
         "Fixed when the cluster is made.",
     },
     ("node", "zone"): {"pattern": "^[A-Za-z0-9._-]{1,63}$", "adds": "Here it is the zone of every node: see zoneFromPodLabel for a zone of each."},
-    ("log", "level"): {"pattern": "^[A-Za-z0-9_:=,]+$"},
+    ("log", "level"): {"pattern": "^[A-Za-z0-9_:=,-]+$"},
     ("telemetry", "otlp_endpoint"): {
         "pattern": '^http://[^\\s"\\\\]+$',
         "adds": "networkPolicy.collectorTo lets the nodes reach it.",

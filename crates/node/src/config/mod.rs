@@ -166,6 +166,7 @@ impl LoadedConfig {
         };
         let parse_error = |e: toml::de::Error| refused(e.to_string());
         let mut table: toml::Table = toml::from_str(text).map_err(parse_error)?;
+        check_sections(&table).map_err(refused)?;
         let mut old_spellings = old_keys::replace(&mut table).map_err(refused)?;
         let overrides = overrides::apply(&mut table, environment, &mut old_spellings)?;
         // The text itself is decoded if nothing was changed, so that an error can name the line of the file.
@@ -179,6 +180,28 @@ impl LoadedConfig {
             config,
             old_spellings,
         })
+    }
+}
+
+/// Checks that sections are written as sections. Otherwise the values of a list would be taken for the keys
+/// of a section in their order.
+fn check_sections(table: &toml::Table) -> Result<(), String> {
+    for section in schema::sections() {
+        if table.get(section).is_some_and(|value| !value.is_table()) {
+            return Err(format!(
+                "`{section}` is a section: write [{section}], and its keys below it"
+            ));
+        }
+    }
+    let is_list = |value: &toml::Value| {
+        let entries = value.as_array();
+        entries.is_some_and(|entries| entries.iter().all(toml::Value::is_table))
+    };
+    match table.get("peers") {
+        Some(peers) if !is_list(peers) => {
+            Err("`peers` is a list of nodes: write [[peers]] for each, and its keys below it".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

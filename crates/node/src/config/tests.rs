@@ -156,6 +156,11 @@ fn a_log_level_that_is_none_is_refused_and_not_taken_for_a_target() {
         "inof,openraft=error",
         "a=b=c",
         "holdfast=loud",
+        "",
+        "info openraft=error",
+        "info,,warn",
+        "x=",
+        "=info",
     ] {
         let problem = check_log_level(level).unwrap_err();
         assert!(problem.contains("target=level"), "{level}: {problem}");
@@ -475,4 +480,36 @@ fn ranges_are_told_in_the_units_of_their_values() {
         let text = message(parse(MINIMAL, &[(&format!("HOLDFAST__NODE__{variable}"), bad)]));
         assert!(text.contains(says), "{text}");
     }
+}
+
+#[test]
+fn a_section_that_is_written_as_a_list_is_refused() {
+    for (text, told) in [
+        ("shards = [7]", "`shards` is a section: write [shards]"),
+        ("[[raft]]\nheartbeat_ms = 50", "`raft` is a section: write [raft]"),
+        ("log = 1", "`log` is a section: write [log]"),
+        (
+            "peers = [[1, \"a:1\", \"a:2\"]]",
+            "`peers` is a list of nodes: write [[peers]]",
+        ),
+        (
+            "[peers]\nnode_id = 1",
+            "`peers` is a list of nodes: write [[peers]]",
+        ),
+    ] {
+        let text = format!("{text}\n[node]\nnode_id = 1\ndata_dir = \"d\"\n");
+        let refused = LoadedConfig::parse(&text, "node.toml", [])
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
+fn a_peer_has_no_higher_id_than_a_node_may_have() {
+    let text = "[node]\nnode_id = 1\ndata_dir = \"d\"\n[[peers]]\nnode_id = 4294967296\nclient_address = \"a:1\"\npeer_address = \"a:2\"\n";
+    let refused = LoadedConfig::parse(text, "node.toml", [])
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("peers[0].node_id is 4294967296"), "{refused}");
 }

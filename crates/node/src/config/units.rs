@@ -84,6 +84,28 @@ trait Written: FromStr<Err = UnitError> {
     }
 }
 
+/// Returns how many numbers with a unit the text has: two in `1h 30m`. Each is a number, at most one space,
+/// and one of these units. Returns None for any other text.
+fn parts(text: &str, units: &[(u64, &str)]) -> Option<usize> {
+    let mut rest = text;
+    for count in 1.. {
+        let number = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        let written = number.strip_prefix(' ').unwrap_or(number);
+        let end = written
+            .find(|letter: char| !letter.is_ascii_alphabetic())
+            .unwrap_or(written.len());
+        let (unit, next) = written.split_at(end);
+        if number.len() == rest.len() || units.iter().all(|(_, known)| *known != unit) {
+            return None;
+        }
+        if next.is_empty() {
+            return Some(count);
+        }
+        rest = next.strip_prefix(' ').unwrap_or(next);
+    }
+    None
+}
+
 /// A time in whole milliseconds, written as `"50ms"`, `"10s"`, `"15m"`, `"24h"` or `"90d"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan(u64);
@@ -133,6 +155,10 @@ impl FromStr for TimeSpan {
         if let Some(Ok(millis)) = plain.map(str::parse::<u64>) {
             return Ok(Self(millis));
         }
+        // The parser also knows `5M` as five months, fractions, and units that nobody is told of.
+        if parts(text, &TIME_UNITS).is_none() {
+            return Err(Self::malformed(text));
+        }
         let time = humantime::parse_duration(text).map_err(|_| Self::malformed(text))?;
         let millis = u64::try_from(time.as_millis()).map_err(|_| Self::malformed(text))?;
         if Duration::from_millis(millis) != time {
@@ -164,7 +190,7 @@ impl JsonSchema for TimeSpan {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d) ?)+$", "x-unit": "time" })
+        json_schema!({ "type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h|d)( ?[0-9]+ ?(ms|s|m|h|d))*$", "x-unit": "time" })
     }
 }
 
@@ -201,7 +227,7 @@ impl ByteSize {
 
 impl Written for ByteSize {
     const WHAT: &'static str = "size";
-    const UNITS: &'static str = "B, KiB, MiB, GiB and TiB";
+    const UNITS: &'static str = "B, KiB, MiB, GiB, TiB and PiB";
     const SMALLEST: &'static str = "B";
     const EXAMPLE: &'static str = "64MiB";
 }
@@ -212,8 +238,8 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         // The parser takes a number without a unit for bytes, rounds fractions, and takes the largest size
         // for one that is too large.
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if is_plain(text) || text.contains('.') {
+        // It also takes `64M` for 64,000,000, and ignores case.
+        if parts(text, &SIZE_UNITS) != Some(1) {
             return Err(Self::malformed(text));
         }
         match text.parse::<bytesize::ByteSize>() {
@@ -347,6 +373,28 @@ mod tests {
         );
         let told = "64".parse::<ByteSize>().unwrap_err().to_string();
         assert!(told.contains("write \"64B\""), "{told}");
+    }
+
+    #[test]
+    fn only_the_units_that_are_told_are_read() {
+        for text in [
+            "5M", "1M", "1w", "1y", "1month", "50msec", "50000us", "0.05s", "1.5h", "90D", "1H", "50\nms",
+            " 50ms", "50ms ", "50  ms", "1h  30m", "1h,30m",
+        ] {
+            let told = text.parse::<TimeSpan>().unwrap_err().to_string();
+            assert!(told.contains("such as \"50ms\""), "{text}: {told}");
+        }
+        for text in [
+            "64M", "64m", "64MB", "65536k", "64Mib", "64mi", "64mib", "1EiB", " 64MiB", "64MiB ", "64  MiB",
+            "1KiB 1B", "1B1B",
+        ] {
+            let told = text.parse::<ByteSize>().unwrap_err().to_string();
+            assert!(told.contains("such as \"64MiB\""), "{text}: {told}");
+        }
+        assert_eq!("1h 30m".parse(), Ok(TimeSpan::from_secs(5_400)));
+        assert_eq!("1h30m".parse(), Ok(TimeSpan::from_secs(5_400)));
+        assert_eq!("50 ms".parse(), Ok(TimeSpan::from_millis(50)));
+        assert_eq!("64 MiB".parse(), Ok(ByteSize::mib(64)));
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl NodeConfig {
             if peer.node_id == 0 {
                 problems.push(format!("{key}.node_id is 0: node ids begin at 1"));
             }
+            if peer.node_id > 0
+                && let Some(range) = schema::key("node", "node_id")
+            {
+                problems.extend(range.problem(&format!("{key}.node_id"), &peer.node_id.into()));
+            }
             if !ids.insert(peer.node_id) {
                 problems.push(format!(
                     "{key}.node_id {} is listed twice: list each node once",
@@ -217,14 +222,24 @@ pub fn check_log_level(text: &str) -> Result<(), String> {
     const HOW: &str =
         "write error, warn, info, debug or trace, or a list of target=level separated by commas";
     tracing_subscriber::EnvFilter::try_new(text).map_err(|error| format!("{error}; {HOW}"))?;
-    // The filter takes a word that is no level for a target, and then writes no lines of other targets.
-    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
-    let unknown = text
+    // The filter takes a word that is no level for a target, and a space for a part of one. Then it writes no
+    // lines of other targets. An empty text writes none at all.
+    let is_level =
+        |word: &str| !word.is_empty() && word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let is_right = |directive: &str| match directive.rsplit_once('=') {
+        Some((target, level)) => {
+            !target.is_empty() && !target.contains(char::is_whitespace) && is_level(level)
+        }
+        None => is_level(directive),
+    };
+    match text
         .split(',')
         .map(str::trim)
-        .find(|directive| !directive.contains('=') && !is_level(directive));
-    match unknown {
-        Some(word) => Err(format!("{word:?} is no level; {HOW}")),
+        .find(|directive| !is_right(directive))
+    {
+        Some(directive) => Err(format!(
+            "{directive:?} is no level and no target with a level; {HOW}"
+        )),
         None => Ok(()),
     }
 }
