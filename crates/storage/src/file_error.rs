@@ -41,12 +41,12 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Returns a function that makes an [`FileError::Io`] of an operating system's error.
+    /// Returns a function that makes an [`FileError::Io`] of an operating system's error. Copies the path only
+    /// when there is an error.
     pub(crate) fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> FileError {
-        let file = file.to_owned();
         move |source| FileError::Io {
             operation,
-            file,
+            file: file.to_owned(),
             source: Arc::new(source),
         }
     }
