@@ -41,8 +41,8 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Returns a function that makes an [`FileError::Io`] of an operating system's error. Copies the path only
-    /// when there is an error.
+    /// Returns a function that makes an [`FileError::Io`] of an operating system's error. Copies the path
+    /// only when there is an error.
     pub(crate) fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> FileError {
         move |source| FileError::Io {
             operation,
