@@ -30,8 +30,9 @@ ROOMS = {
     "orders": ["api", "ledger", "shard"],
     "changes": ["api", "history", "lake"],
     "backup": ["ledger", "client", "lake"],
+    "sinks": ["api", "client", "changes", "lake"],
     "node": ["api", "ledger", "history", "storage", "shard", "orders", "guard"],
-    "holdfast": ["api", "client", "feeds", "changes", "backup", "node"],
+    "holdfast": ["api", "client", "feeds", "changes", "backup", "sinks", "node"],
 }
 
 

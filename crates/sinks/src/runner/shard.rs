@@ -1,0 +1,269 @@
+//! One shard of one sink.
+//!
+//! ```text
+//!  open ──> the target is at change p ──> stream from p + 1 ──> [queue] ──> write ──> settle ─┐
+//!    ^                                                                        ^               │
+//!    │                                                                        └───────────────┘
+//!    └── pause ── any error: the writer is dropped, and the target is asked again where it is
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use holdfast_api::v1::{Change, TailChangesRequest, TailChangesResponse};
+use holdfast_changes::cursor::Cursors;
+use holdfast_client::{ClientError, id_bytes};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Cluster;
+use super::waiting::Waiting;
+use crate::sink::{Position, Sink, SinkError};
+use crate::status::{Entry, State};
+
+/// The messages of a stream that wait for the writer. A message has about 128 KiB, and 3 MiB at most.
+const QUEUED_MESSAGES: usize = 16;
+/// The changes after which a batch takes no further message.
+const BATCH_CHANGES: usize = 8_192;
+/// The longest time between two calls of `settle`.
+const SETTLE_EVERY: Duration = Duration::from_millis(250);
+/// The first pause after an error; it doubles from there.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause after an error that passes by itself.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The pause before asking a target again that said no.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// How often a runner that stands by looks whether the other one still delivers.
+const STANDBY_LOOK: Duration = Duration::from_secs(2);
+/// The looks without progress after which it takes over.
+const STANDBY_LOOKS: u32 = 5;
+/// The longest time that stopping waits for a target to take what was read.
+const FINISH_PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) struct Task {
+    cluster: Cluster,
+    sink: Arc<dyn Sink>,
+    shard: u32,
+    entry: Entry,
+    stopping: CancellationToken,
+}
+
+impl Task {
+    pub(super) fn new(
+        cluster: Cluster,
+        sink: Arc<dyn Sink>,
+        shard: u32,
+        entry: Entry,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            cluster,
+            sink,
+            shard,
+            entry,
+            stopping,
+        }
+    }
+
+    /// Delivers until it is asked to stop.
+    pub(super) async fn run(self) {
+        let stopping = self.stopping.clone();
+        let mut pause = PAUSE_MIN;
+        while !stopping.is_cancelled() {
+            let began = Instant::now();
+            let Err(error) = self.deliver().await else { break };
+            if began.elapsed() > PAUSE_MAX {
+                pause = PAUSE_MIN;
+            }
+            let state = self.note(&error);
+            let waited = async {
+                match (&error, state) {
+                    (_, State::Standby) => self.stand_by().await,
+                    (_, State::Refused) => tokio::time::sleep(REFUSED_PAUSE).await,
+                    (SinkError::Moved { .. }, _) => {}
+                    (SinkError::Unavailable { retry_after_ms, .. }, _) => {
+                        let least = Duration::from_millis(*retry_after_ms);
+                        tokio::time::sleep(jittered(pause).max(least)).await;
+                    }
+                    _ => tokio::time::sleep(jittered(pause)).await,
+                }
+            };
+            tokio::select! {
+                () = waited => {}
+                () = stopping.cancelled() => break,
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        self.entry.state(State::Stopped);
+    }
+
+    fn note(&self, error: &SinkError) -> State {
+        let state = match error {
+            SinkError::TakenOver { .. } => State::Standby,
+            error if error.needs_a_person() => State::Refused,
+            _ => State::Waiting,
+        };
+        let text = error.to_string();
+        let before = self.entry.now().and_then(|status| status.error);
+        // A target that is down says the same many times.
+        if before.as_deref() != Some(&text) {
+            match state {
+                State::Refused => {
+                    tracing::error!(sink = %self.entry.sink(), shard = self.shard, %error, "the sink stopped: it needs somebody to act")
+                }
+                _ => tracing::warn!(sink = %self.entry.sink(), shard = self.shard, %error, "the sink waits"),
+            }
+        }
+        self.entry.failed(state, text);
+        state
+    }
+
+    async fn deliver(&self) -> Result<(), SinkError> {
+        self.entry.state(State::Opening);
+        let mut writer = self.sink.open(self.shard).await?;
+        let opened_at = writer.opened_at();
+        self.check_not_ahead(opened_at).await?;
+        self.entry.opened(opened_at);
+        tracing::info!(sink = %self.entry.sink(), shard = self.shard, from_seq = opened_at.through_seq + 1, "delivering");
+        let (messages, mut queue) = mpsc::channel(QUEUED_MESSAGES);
+        let _reader = AbortOnDropHandle::new(tokio::spawn(read(
+            self.cluster.clone(),
+            self.shard,
+            opened_at.through_seq + 1,
+            messages,
+        )));
+        let mut cursor = Cursors::in_memory();
+        cursor.advance(self.shard, opened_at.through_seq);
+        let mut waiting = Waiting::default();
+        let mut batch: Vec<Change> = Vec::new();
+        loop {
+            let message = tokio::select! {
+                message = queue.recv() => message,
+                () = tokio::time::sleep(SETTLE_EVERY) => {
+                    self.settled(&mut waiting, writer.settle().await?);
+                    continue;
+                }
+                () = self.stopping.cancelled() => {
+                    let finished = tokio::time::timeout(FINISH_PATIENCE, writer.finish()).await;
+                    let finished = finished.map_err(|_| SinkError::Unavailable {
+                        what: format!("the target did not take the last changes within {} s", FINISH_PATIENCE.as_secs()),
+                        retry_after_ms: 0,
+                    })?;
+                    self.settled(&mut waiting, finished?);
+                    return Ok(());
+                }
+            };
+            let message = message.ok_or_else(|| SinkError::Unavailable {
+                what: "the change stream ended".to_owned(),
+                retry_after_ms: 0,
+            })?;
+            batch.clear();
+            batch.extend(cursor.admit(self.shard, message?.changes)?);
+            while batch.len() < BATCH_CHANGES {
+                let Ok(message) = queue.try_recv() else { break };
+                batch.extend(cursor.admit(self.shard, message?.changes)?);
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            waiting.read(&batch);
+            self.entry.update(|status| {
+                status.read_through_seq = cursor.last_seq(self.shard);
+                status.oldest_waiting_ms = waiting.oldest_ms();
+            });
+            writer.write(&batch).await?;
+            self.settled(&mut waiting, writer.settle().await?);
+        }
+    }
+
+    /// Refuses a target that has more than the cluster.
+    async fn check_not_ahead(&self, opened_at: Position) -> Result<(), SinkError> {
+        if opened_at.through_seq == 0 {
+            return Ok(());
+        }
+        let positions = self.cluster.client.get_positions(Default::default()).await?;
+        let last_seq = positions
+            .shards
+            .iter()
+            .find(|position| position.shard == self.shard)
+            .map_or(0, |position| position.last_seq);
+        if opened_at.through_seq > last_seq {
+            return Err(SinkError::AheadOfCluster {
+                shard: self.shard,
+                through_seq: opened_at.through_seq,
+                last_seq,
+            });
+        }
+        Ok(())
+    }
+
+    fn settled(&self, waiting: &mut Waiting, at: Position) {
+        waiting.arrived(at.through_seq);
+        self.entry.update(|status| {
+            if at.through_seq > status.through_seq {
+                status.delivered += at.through_seq - status.through_seq;
+                status.through_seq = at.through_seq;
+                status.log_time_ms = at.log_time_ms;
+            }
+            status.oldest_waiting_ms = waiting.oldest_ms();
+        });
+    }
+
+    /// Returns when the other runner seems to have stopped.
+    async fn stand_by(&self) {
+        let mut seen = None;
+        let mut looks = 0;
+        while looks < STANDBY_LOOKS {
+            tokio::time::sleep(jittered(STANDBY_LOOK)).await;
+            let Ok(position) = self.sink.position(self.shard).await else {
+                return;
+            };
+            let positions = self.cluster.client.get_positions(Default::default()).await;
+            let Ok(positions) = positions else { continue };
+            let last_seq = positions.shards.iter().find(|shard| shard.shard == self.shard);
+            let behind = last_seq.is_some_and(|shard| shard.last_seq > position.through_seq);
+            self.entry.update(|status| {
+                status.through_seq = position.through_seq;
+                status.log_time_ms = position.log_time_ms;
+            });
+            // A target that has everything needs nobody.
+            looks = if behind && seen == Some(position) {
+                looks + 1
+            } else {
+                0
+            };
+            seen = Some(position);
+        }
+    }
+}
+
+/// Reads the stream into the queue. Ends with an error in the queue, or when nobody reads it any more.
+async fn read(
+    cluster: Cluster,
+    shard: u32,
+    from_seq: u64,
+    queue: mpsc::Sender<Result<TailChangesResponse, ClientError>>,
+) {
+    let request = TailChangesRequest {
+        shard,
+        from_seq,
+        follow: true,
+        cluster_id: id_bytes(cluster.cluster_id),
+        ..TailChangesRequest::default()
+    };
+    let mut messages = std::pin::pin!(cluster.client.tail_changes_matching(request));
+    while let Some(message) = messages.next().await {
+        let failed = message.is_err();
+        if queue.send(message).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Returns between half of a pause and the whole of it, so that many runners do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}
