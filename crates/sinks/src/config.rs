@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -47,10 +48,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Addresses of some nodes, as `http://host:port` or `https://host:port`.
-    #[serde(default)]
-    pub endpoints: Vec<String>,
-    /// The address for `/metrics`, `/live` and `/ready`. None means that nothing listens.
+    /// The address for `/metrics`, `/livez` and `/readyz`. None means that nothing listens.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
     /// The sinks by name. A name has 1 to 32 bytes of `a-z 0-9 -`.
@@ -132,6 +130,19 @@ impl SecretReference {
     }
 }
 
+/// Reads a time such as `5s` or `250ms`.
+///
+/// # Errors
+/// The text is no time, or it is 0 or more than a day.
+pub(crate) fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time = humantime::parse_duration(&text).map_err(serde::de::Error::custom)?;
+    if time.is_zero() || time > Duration::from_secs(86_400) {
+        return Err(serde::de::Error::custom(format!("{text} is not allowed: choose a time from 1ms to 1day")));
+    }
+    Ok(time)
+}
+
 impl Config {
     /// Reads `sinks.toml`.
     ///
@@ -185,7 +196,7 @@ mod tests {
     #[test]
     fn a_configuration_names_its_sinks() {
         let config = read(
-            "endpoints = ['http://127.0.0.1:7411']\n[sinks.pages]\ntype = 'redis'\nurl = 'redis://127.0.0.1'\n\
+            "listen = '127.0.0.1:7480'\n[sinks.pages]\ntype = 'redis'\nurl = 'redis://127.0.0.1'\n\
              password = { env = 'REDIS_PASSWORD' }",
         )
         .unwrap();

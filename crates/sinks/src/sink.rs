@@ -57,6 +57,16 @@ pub trait Writer: Send {
     /// The same as of [`Writer::write`].
     async fn settle(&mut self) -> Result<Position, SinkError>;
 
+    /// Tells the target that it has everything that the cluster had at a moment, in milliseconds since the
+    /// Unix epoch. Called about once a second while nothing is missing, so readers can know how old the
+    /// target's data is while nothing changes.
+    ///
+    /// # Errors
+    /// The same as of [`Writer::write`].
+    async fn current(&mut self, _at_ms: u64) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Brings everything that was written into the target, and returns its position. The runner calls it
     /// before it stops.
     ///
