@@ -110,8 +110,8 @@ pub use order::{
 pub use outcome::{Outcome, Refusal, Shortage, Success};
 pub use position::{Position, ShardNumber};
 pub use query::{
-    AffectedReservation, AvailabilityView, CellView, DeficitView, LineView, PoolView, PromiseDate,
-    PromiseView, Query, QueryReply, ReservationView, SupplyView, TransferLineView, TransferView,
+    AffectedReservation, AvailabilityView, CellView, DeficitView, LineView, PolicyView, PoolView,
+    PromiseDate, PromiseView, Query, QueryReply, ReservationView, SupplyView, TransferLineView, TransferView,
 };
 pub use reservation_state::ReservationState;
 pub use rules::Rules;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Allocation, OrderView, OrderWork, Reference, ReservationId, ReservationState, ShardNumber, Sku,
-    StorefrontId, SupplyId, TransferId, WarehouseId,
+    Allocation, OrderView, OrderWork, PolicyEffect, Reference, ReservationId, ReservationState, ShardNumber,
+    Sku, StorefrontId, SupplyId, TransferId, WarehouseId,
 };
 
 /// A question to the ledger.
@@ -80,6 +80,14 @@ pub enum Query {
         /// The only warehouse. None: all warehouses.
         warehouse: Option<WarehouseId>,
     },
+    /// Stock policies that differ from the default, after a cursor. Their order is that in which the ledger
+    /// came to know the SKUs and the storefronts.
+    Policies {
+        /// The last policy of the page before.
+        after: Option<(Sku, StorefrontId)>,
+        /// 1 to 10,000.
+        limit: u32,
+    },
 }
 
 /// The answer to a query.
@@ -105,6 +113,19 @@ pub enum QueryReply {
     Transfers(Vec<TransferView>),
     /// Answers Supplies, in order of warehouse and supply.
     Supplies(Vec<SupplyView>),
+    /// Answers Policies.
+    Policies(Vec<PolicyView>),
+}
+
+/// The stock policy of one storefront for one SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// The SKU.
+    pub sku: Sku,
+    /// The storefront.
+    pub storefront: StorefrontId,
+    /// The rules.
+    pub rules: PolicyEffect,
 }
 
 /// One SKU in one warehouse.

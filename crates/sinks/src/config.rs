@@ -138,7 +138,9 @@ pub(crate) fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     let text = String::deserialize(deserializer)?;
     let time = humantime::parse_duration(&text).map_err(serde::de::Error::custom)?;
     if time.is_zero() || time > Duration::from_secs(86_400) {
-        return Err(serde::de::Error::custom(format!("{text} is not allowed: choose a time from 1ms to 1day")));
+        return Err(serde::de::Error::custom(format!(
+            "{text} is not allowed: choose a time from 1ms to 1day"
+        )));
     }
     Ok(time)
 }

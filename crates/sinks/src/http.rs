@@ -21,39 +21,41 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 pub fn serve(listen: SocketAddr, board: Board, stopping: CancellationToken) -> std::io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(listen)?;
     let address = listener.local_addr()?;
-    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-        actix_web::rt::System::new().block_on(async move {
-            let server = HttpServer::new(move || {
-                App::new()
-                    .app_data(web::Data::new(board.clone()))
-                    .route("/metrics", web::get().to(print))
-                    .route("/livez", web::get().to(livez))
-                    .route("/readyz", web::get().to(readyz))
-            })
-            .workers(1)
-            .max_connections(CONNECTIONS)
-            .client_request_timeout(REQUEST_PATIENCE)
-            .keep_alive(REQUEST_PATIENCE)
-            .disable_signals()
-            .shutdown_timeout(1)
-            .listen(listener);
-            let server = match server {
-                Ok(server) => server.run(),
-                Err(error) => {
-                    tracing::error!(%error, "the metrics cannot be served");
-                    return;
+    std::thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(web::Data::new(board.clone()))
+                        .route("/metrics", web::get().to(print))
+                        .route("/livez", web::get().to(livez))
+                        .route("/readyz", web::get().to(readyz))
+                })
+                .workers(1)
+                .max_connections(CONNECTIONS)
+                .client_request_timeout(REQUEST_PATIENCE)
+                .keep_alive(REQUEST_PATIENCE)
+                .disable_signals()
+                .shutdown_timeout(1)
+                .listen(listener);
+                let server = match server {
+                    Ok(server) => server.run(),
+                    Err(error) => {
+                        tracing::error!(%error, "the metrics cannot be served");
+                        return;
+                    }
+                };
+                let handle = server.handle();
+                actix_web::rt::spawn(async move {
+                    stopping.cancelled().await;
+                    handle.stop(true).await;
+                });
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "the http server ended");
                 }
-            };
-            let handle = server.handle();
-            actix_web::rt::spawn(async move {
-                stopping.cancelled().await;
-                handle.stop(true).await;
             });
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the http server ended");
-            }
-        });
-    })?;
+        })?;
     Ok(address)
 }
 
@@ -85,5 +87,7 @@ async fn readyz(board: web::Data<Board>) -> HttpResponse {
             format!("sink {} shard {}: {error}\n", report.sink, report.shard)
         })
         .collect();
-    HttpResponse::ServiceUnavailable().content_type("text/plain").body(lines)
+    HttpResponse::ServiceUnavailable()
+        .content_type("text/plain")
+        .body(lines)
 }

@@ -26,8 +26,11 @@ pub fn sinks(config: &Config, cluster: &Cluster) -> Result<Vec<NamedSink>, Confi
 fn sink(name: &str, config: &SinkConfig, cluster: &Cluster) -> Result<Arc<dyn Sink>, ConfigError> {
     let shard_count = u32::try_from(cluster.shards.len()).unwrap_or(u32::MAX);
     Ok(match config {
-        SinkConfig::Redis(config) => {
-            Arc::new(RedisSink::new(name, config.clone(), cluster.cluster_id, shard_count)?)
-        }
+        SinkConfig::Redis(config) => Arc::new(RedisSink::new(
+            name,
+            config.clone(),
+            cluster.cluster_id,
+            shard_count,
+        )?),
     })
 }

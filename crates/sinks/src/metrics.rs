@@ -69,7 +69,11 @@ impl Collector for Sinks {
         let encoder = &mut encoder;
         self.gauge(
             encoder,
-            ("lag", "Age of the oldest change that the sink's target lacks", Some(&Unit::Seconds)),
+            (
+                "lag",
+                "Age of the oldest change that the sink's target lacks",
+                Some(&Unit::Seconds),
+            ),
             |report| as_float(report.lag_ms) / 1_000.0,
         )?;
         self.gauge(
@@ -84,12 +88,20 @@ impl Collector for Sinks {
         )?;
         self.gauge(
             encoder,
-            ("delivering", "1 while the sink delivers changes of the shard", None),
+            (
+                "delivering",
+                "1 while the sink delivers changes of the shard",
+                None,
+            ),
             is(State::Delivering),
         )?;
         self.gauge(
             encoder,
-            ("refused", "1 while the sink's target says no, so somebody must act", None),
+            (
+                "refused",
+                "1 while the sink's target says no, so somebody must act",
+                None,
+            ),
             is(State::Refused),
         )?;
         self.gauge(
@@ -99,12 +111,18 @@ impl Collector for Sinks {
         )?;
         self.counter(
             encoder,
-            ("changes", "Changes that the sink's target took, since the runner began"),
+            (
+                "changes",
+                "Changes that the sink's target took, since the runner began",
+            ),
             |report| report.status.delivered,
         )?;
         self.counter(
             encoder,
-            ("errors", "Errors of the sink's target or of the stream, since the runner began"),
+            (
+                "errors",
+                "Errors of the sink's target or of the stream, since the runner began",
+            ),
             |report| report.status.errors,
         )
     }

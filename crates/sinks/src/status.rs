@@ -69,7 +69,10 @@ pub struct Report {
 
 impl Report {
     fn new(sink: &str, shard: u32, status: &ShardStatus, ends: &Ends) -> Self {
-        let last_seq = ends.last_seq(shard).unwrap_or_default().max(status.read_through_seq);
+        let last_seq = ends
+            .last_seq(shard)
+            .unwrap_or_default()
+            .max(status.read_through_seq);
         let lag_changes = last_seq.saturating_sub(status.through_seq);
         // What was not even read is at most as old as what the target has.
         let oldest_ms = match status.oldest_waiting_ms {

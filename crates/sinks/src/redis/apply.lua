@@ -17,6 +17,9 @@ if seq ~= ARGV[2] then
   return seq
 end
 
+local BUCKETS = {
+  'on_hand', 'free', 'safety', 'held', 'committed', 'damaged', 'quality_hold', 'deficit', 'backordered', 'in_transit',
+}
 local cells, skus = tonumber(ARGV[5]), tonumber(ARGV[6])
 local at = 7
 local function take()
@@ -32,7 +35,8 @@ for cell = 1, cells do
   local added = redis.call('HSET', KEYS[1 + cell], unpack(ARGV, at, at + count - 1))
   at = at + count
   if added > 0 then
-    -- A cell that is new can be read as 0 units, not as unknown.
+    -- A cell that is new has every bucket, and can be sold as 0 units: 0 and unknown are different answers.
+    for _, bucket in ipairs(BUCKETS) do redis.call('HSETNX', KEYS[1 + cell], bucket, '0') end
     redis.call('HSETNX', sku_key(sku), '*', '0')
     redis.call('HSETNX', sku_key(sku), '*@' .. warehouse, '0')
   end

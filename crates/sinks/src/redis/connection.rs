@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Pipeline,
     ScriptInvocation,
@@ -25,7 +26,10 @@ pub(crate) enum Connection {
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     let info = information(url)?;
     if info.redis_settings().password().is_some() {
-        return Err("url contains a password: name a file or an environment variable in `password` instead".to_owned());
+        return Err(
+            "url contains a password: name a file or an environment variable in `password` instead"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -70,7 +74,9 @@ impl Connection {
                 .set_connection_timeout(Some(timeout))
                 .set_response_timeout(Some(timeout));
             let client = Client::open(info)?;
-            let connection = client.get_multiplexed_async_connection_with_config(&options).await;
+            let connection = client
+                .get_multiplexed_async_connection_with_config(&options)
+                .await;
             connection.map(Self::Single)
         };
         // A name that is not resolved, or a cluster of which every node is silent, has no limit of its own.
@@ -85,7 +91,11 @@ impl Connection {
     }
 
     /// Runs a command. `doing` says in words what it is for.
-    pub(crate) async fn ask<T: FromRedisValue>(&mut self, doing: &str, command: &Cmd) -> Result<T, SinkError> {
+    pub(crate) async fn ask<T: FromRedisValue>(
+        &mut self,
+        doing: &str,
+        command: &Cmd,
+    ) -> Result<T, SinkError> {
         let answer = match self {
             Self::Single(connection) => command.query_async(connection).await,
             Self::Cluster(connection) => command.query_async(connection).await,
@@ -125,6 +135,34 @@ impl Connection {
         answer.map_err(|error| fault::of(doing, &error))
     }
 
+    /// Returns some keys that match a pattern, and the cursor to go on with; 0 at the end. `tag` is a key with
+    /// the same hash tag: on a cluster, its node is asked.
+    pub(crate) async fn scan(
+        &mut self,
+        tag: &str,
+        pattern: &str,
+        cursor: u64,
+    ) -> Result<(u64, Vec<String>), SinkError> {
+        let mut command = redis::cmd("SCAN");
+        command
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(pattern)
+            .arg("COUNT")
+            .arg(1_000);
+        let doing = "list keys";
+        match self {
+            Self::Single(_) => self.ask(doing, &command).await,
+            Self::Cluster(connection) => {
+                let route = Route::with_key(tag, SlotAddr::Master);
+                let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
+                let answer = connection.route_command(command, routing).await;
+                let answer = answer.and_then(|value| Ok(redis::from_redis_value(value)?));
+                answer.map_err(|error| fault::of(doing, &error))
+            }
+        }
+    }
+
     /// Refuses a server that would forget cells, or that is a replica. Servers that do not say are trusted.
     pub(crate) async fn check_it_can_be_trusted(&mut self) -> Result<(), SinkError> {
         let Self::Single(_) = self else { return Ok(()) };
@@ -132,7 +170,9 @@ impl Connection {
             return Ok(());
         };
         let field = |name: &str| {
-            let line = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let line = information
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.unwrap_or_default().trim()
         };
         if field("role") == "slave" {

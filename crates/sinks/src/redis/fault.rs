@@ -28,7 +28,9 @@ fn advice(error: &RedisError) -> Option<&'static str> {
             return Some("it is a read-only replica: give the address of the primary");
         }
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            return Some("allow the user HGETALL, HMGET, HSET, HSETNX, HINCRBY, EVALSHA, EVAL, SCAN, UNLINK and INFO on the keys of the prefix");
+            return Some(
+                "allow the user HGETALL, HMGET, HSET, HSETNX, HINCRBY, EVALSHA, EVAL, SCAN, UNLINK and INFO on the keys of the prefix",
+            );
         }
         ErrorKind::Server(ServerErrorKind::CrossSlot) => {
             return Some("it is a cluster: set cluster = true");
@@ -45,7 +47,9 @@ fn advice(error: &RedisError) -> Option<&'static str> {
         Some("MISCONF") => Some("it cannot save to its disk: make room there"),
         Some("NOAUTH" | "WRONGPASS") => Some("give a user and a password that Redis accepts"),
         Some("WRONGTYPE") => Some("another program uses keys of this prefix: choose another prefix"),
-        _ if says("OOM command not allowed") => Some("it has no memory left: give it more, or use a Redis of its own"),
+        _ if says("OOM command not allowed") => {
+            Some("it has no memory left: give it more, or use a Redis of its own")
+        }
         _ if says("MISCONF") => Some("it cannot save to its disk: make room there"),
         _ if says("WRONGPASS") || says("NOAUTH") => Some("give a user and a password that Redis accepts"),
         _ if says("WRONGTYPE") => Some("another program uses keys of this prefix: choose another prefix"),

@@ -17,6 +17,11 @@ pub(crate) fn building(prefix: &str) -> String {
     format!("{{{prefix}}}:building")
 }
 
+/// Returns the key that exists while a rebuild runs.
+pub(crate) fn rebuilding(prefix: &str) -> String {
+    format!("{{{prefix}}}:rebuilding")
+}
+
 impl Keys {
     pub(crate) fn new(prefix: &str, generation: u64) -> Self {
         Self {
@@ -33,6 +38,18 @@ impl Keys {
     /// Returns what all keys of a shard begin with. The hash tag keeps them on one node of a cluster.
     pub(crate) fn of_shard(&self, shard: u32) -> String {
         format!("{}:{}:{{{shard:04}}}:", self.prefix, self.generation)
+    }
+
+    /// Returns a pattern of SCAN that matches the keys of a shard in every generation.
+    pub(crate) fn older_pattern(&self, shard: u32) -> String {
+        // The characters of a prefix mean nothing in a pattern.
+        format!("{}:*:{{{shard:04}}}:*", self.prefix)
+    }
+
+    /// Returns the generation of a key.
+    pub(crate) fn generation_of(&self, key: &str) -> Option<u64> {
+        let rest = key.strip_prefix(&self.prefix)?.strip_prefix(':')?;
+        rest.split_once(":{")?.0.parse().ok()
     }
 
     /// Returns the key of a shard's position.
@@ -74,5 +91,7 @@ mod tests {
             assert_eq!(rest.split_once('}').unwrap().0, "0003", "{key}");
         }
         assert_eq!(live("holdfast"), "{holdfast}:live");
+        assert_eq!(keys.generation_of("holdfast:12:{0003}:sku:A:{1}"), Some(12));
+        assert_eq!(keys.generation_of("holdfast:x:12:{0003}:sku:A"), None);
     }
 }

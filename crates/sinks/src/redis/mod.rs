@@ -16,14 +16,19 @@
 //! - `view.rs` adds the changes of a batch up, and makes the arguments of the script.
 //! - `connection.rs` opens a connection to one server or to a cluster; `fault.rs` says what its errors mean.
 //! - `generation.rs` knows which generation is live, and which one is being built.
+//! - `rebuild.rs` builds a generation from the ledger (`load.rs`), beside the live one.
+//! - `compare.rs` compares a generation with the ledger.
 //! - `writer.rs` is the [`Writer`](crate::sink::Writer).
 //!
 //! Start reading in `view.rs`, then `apply.lua`.
 
+mod compare;
 mod connection;
 mod fault;
 mod generation;
 mod keys;
+mod load;
+mod rebuild;
 mod view;
 mod writer;
 
@@ -35,9 +40,11 @@ use uuid::Uuid;
 
 use crate::config::{ConfigError, Secret, SecretReference};
 use crate::sink::{Position, Sink, SinkError, Writer};
+pub use compare::{Comparison, Difference};
 use connection::Connection;
 use generation::Generations;
 use keys::Keys;
+pub use rebuild::{Progress, Rebuilt};
 use writer::RedisWriter;
 
 /// How to reach Redis.
@@ -120,10 +127,14 @@ impl RedisSink {
         })
     }
 
+    fn generations(&self) -> Generations {
+        Generations::new(&self.config.prefix, self.cluster_id, self.shard_count)
+    }
+
     /// Connects, and finds the generation to write to.
     async fn connect(&self) -> Result<(Connection, Generations, Keys), SinkError> {
         let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
-        let mut generations = Generations::new(&self.config.prefix, self.cluster_id, self.shard_count);
+        let generations = self.generations();
         let number = match self.generation {
             Some(number) => number,
             None => generations.to_follow(&mut connection).await?,
@@ -144,7 +155,15 @@ impl Sink for RedisSink {
         connection.check_it_can_be_trusted().await?;
         let at = writer::position(&mut connection, &keys, shard, self.cluster_id).await?;
         let follows_live = self.generation.is_none();
-        let writer = RedisWriter::new(connection, generations, keys, shard, self.cluster_id, at, follows_live);
+        let writer = RedisWriter::new(
+            connection,
+            generations,
+            keys,
+            shard,
+            self.cluster_id,
+            at,
+            follows_live,
+        );
         Ok(Box::new(writer))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_api::v1::{Bucket, Change};
+use holdfast_api::v1::{Bucket, Cell, Change, StockPolicy};
 use holdfast_changes::names;
 
 use super::keys::Keys;
-use crate::sink::SinkError;
+use crate::sink::{Position, SinkError};
 
 /// The effect of consecutive changes of one shard on the view.
 #[derive(Debug, Default)]
@@ -97,6 +97,42 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Makes the batch that writes whole cells into a view that is empty, as they were at a position.
+    pub(crate) fn of_cells(cells: &'a [Cell], at: Position) -> Self {
+        let mut batch = Self::default();
+        for cell in cells {
+            let (sku, warehouse) = (cell.sku.as_str(), cell.warehouse.as_str());
+            let update = batch.cells.entry((sku, warehouse)).or_default();
+            (update.seq, update.log_time_ms) = (at.through_seq, at.log_time_ms);
+            update.buckets = buckets(cell).collect();
+            let sold = batch.skus.entry(sku).or_default();
+            sold.free.insert(warehouse, cell.free);
+            for pool in &cell.pools {
+                sold.pools.insert((&pool.storefront, warehouse), pool.quantity);
+            }
+        }
+        batch
+    }
+
+    /// Makes the batch that sets stock policies.
+    pub(crate) fn of_policies(policies: &'a [StockPolicy]) -> Self {
+        let mut batch = Self::default();
+        for policy in policies {
+            let sku = batch.skus.entry(&policy.sku).or_default();
+            sku.may_borrow.insert(&policy.storefront, policy.may_borrow);
+        }
+        batch
+    }
+
+    /// Makes the batch that moves only the position.
+    pub(crate) fn of_position(at: Position) -> Self {
+        Self {
+            through_seq: at.through_seq,
+            log_time_ms: at.log_time_ms,
+            ..Self::default()
+        }
+    }
+
     /// Makes the call of the script that moves a shard from `expected_seq` on.
     pub(crate) fn call(&self, keys: &Keys, shard: u32, cluster: &str, expected_seq: u64) -> Call {
         // Every SKU that has a cell here is named, also if nothing that can be sold moved.
@@ -104,12 +140,16 @@ impl<'a> Batch<'a> {
         let mut skus: BTreeMap<&str, &SkuUpdate<'_>> =
             self.cells.keys().map(|(sku, _)| (*sku, &nothing)).collect();
         skus.extend(self.skus.iter().map(|(sku, update)| (*sku, update)));
-        let numbers: BTreeMap<&str, usize> = skus.keys().zip(1..).map(|(sku, number)| (*sku, number)).collect();
+        let numbers: BTreeMap<&str, usize> =
+            skus.keys().zip(1..).map(|(sku, number)| (*sku, number)).collect();
 
         let mut call = Call::default();
         call.keys.push(keys.shard(shard));
-        call.keys
-            .extend(self.cells.keys().map(|(sku, warehouse)| keys.cell(shard, sku, warehouse)));
+        call.keys.extend(
+            self.cells
+                .keys()
+                .map(|(sku, warehouse)| keys.cell(shard, sku, warehouse)),
+        );
         for sku in skus.keys() {
             call.keys.push(keys.sku(shard, sku));
             call.keys.push(keys.front(shard, sku));
@@ -138,7 +178,11 @@ impl<'a> Batch<'a> {
             }
             out.push(update.pools.len().to_string());
             for ((storefront, warehouse), delta) in &update.pools {
-                out.extend([(*storefront).to_owned(), (*warehouse).to_owned(), delta.to_string()]);
+                out.extend([
+                    (*storefront).to_owned(),
+                    (*warehouse).to_owned(),
+                    delta.to_string(),
+                ]);
             }
             out.push(update.may_borrow.len().to_string());
             for (storefront, may_borrow) in &update.may_borrow {
@@ -147,6 +191,25 @@ impl<'a> Batch<'a> {
         }
         call
     }
+}
+
+/// Returns every bucket of a cell, with the storefront of a pool, and its units.
+pub(crate) fn buckets(cell: &Cell) -> impl Iterator<Item = ((Bucket, &str), i64)> {
+    let plain = [
+        (Bucket::OnHand, cell.on_hand),
+        (Bucket::Free, cell.free),
+        (Bucket::Safety, cell.safety),
+        (Bucket::Held, cell.held),
+        (Bucket::Committed, cell.committed),
+        (Bucket::Damaged, cell.damaged),
+        (Bucket::QualityHold, cell.quality_hold),
+        (Bucket::Deficit, cell.deficit),
+        (Bucket::Backordered, cell.backordered),
+        (Bucket::InTransit, cell.in_transit),
+    ];
+    let plain = plain.into_iter().map(|(bucket, units)| ((bucket, ""), units));
+    let pools = cell.pools.iter();
+    plain.chain(pools.map(|pool| ((Bucket::Pool, pool.storefront.as_str()), pool.quantity)))
 }
 
 /// Returns the field of a bucket in a cell's hash.

@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::generation::{Generations, check_cluster};
 use super::keys::Keys;
-use super::view::Batch;
+use super::view::{Batch, Call};
 use crate::sink::{Position, SinkError, Writer};
 
-const APPLY: &str = include_str!("apply.lua");
+/// The script that applies a batch.
+pub(crate) const APPLY: &str = include_str!("apply.lua");
 /// The changes that one call of the script applies, at least one entry. Redis answers nobody else meanwhile.
 const CHANGES_A_CALL: usize = 256;
 /// How often a writer looks whether another generation has become live.
@@ -68,8 +69,11 @@ impl RedisWriter {
         self.looked_at = Instant::now();
         let live = self.generations.live(&mut self.connection).await?;
         self.is_live = live == Some(self.keys.generation());
-        let gone = live.is_none() && self.generations.building(&mut self.connection).await?.is_none();
-        if gone || live.is_some_and(|live| live != self.keys.generation()) {
+        let followed = match live {
+            Some(live) => Some(live),
+            None => self.generations.building(&mut self.connection).await?,
+        };
+        if followed != Some(self.keys.generation()) {
             return Err(SinkError::Moved {
                 through_seq: 0,
                 expected_seq: self.at.through_seq,
@@ -92,15 +96,7 @@ impl Writer for RedisWriter {
             rest = later;
             let batch = Batch::of(part)?;
             let call = batch.call(&self.keys, self.shard, &self.cluster, self.at.through_seq);
-            let mut invocation = self.script.prepare_invoke();
-            for key in &call.keys {
-                invocation.key(key);
-            }
-            for argument in &call.arguments {
-                invocation.arg(argument);
-            }
-            let doing = "write changes";
-            let reached: String = self.connection.invoke(doing, &invocation).await?;
+            let reached = run(&mut self.connection, &self.script, &call).await?;
             let Some(last) = part.last() else { continue };
             if reached != last.seq.to_string() {
                 return Err(SinkError::Moved {
@@ -124,22 +120,47 @@ impl Writer for RedisWriter {
     async fn current(&mut self, at_ms: u64) -> Result<(), SinkError> {
         let doing = "write the view's age";
         let mut command = cmd("HSET");
-        command.arg(self.keys.shard(self.shard)).arg("current_at_ms").arg(at_ms);
+        command
+            .arg(self.keys.shard(self.shard))
+            .arg("current_at_ms")
+            .arg(at_ms);
         command.arg("cluster").arg(&self.cluster);
         let _: i64 = self.connection.ask(doing, &command).await?;
-        if !self.is_live {
+        if self.follows_live && !self.is_live {
             let number = self.keys.generation();
-            self.generations.ready(&mut self.connection, number, self.shard).await?;
+            self.generations
+                .ready(&mut self.connection, number, self.shard)
+                .await?;
         }
         Ok(())
     }
 }
 
+/// Calls the script. Returns the change at which the shard is afterwards.
+///
+/// # Errors
+/// [`SinkError::OtherCluster`], or Redis fails.
+pub(crate) async fn run(
+    connection: &mut Connection,
+    script: &Script,
+    call: &Call,
+) -> Result<String, SinkError> {
+    let mut invocation = script.prepare_invoke();
+    for key in &call.keys {
+        invocation.key(key);
+    }
+    for argument in &call.arguments {
+        invocation.arg(argument);
+    }
+    connection.invoke("write changes", &invocation).await
+}
+
 /// Returns how many changes go into one call: whole entries, at least one.
 fn end_of_part(changes: &[Change]) -> usize {
-    let ends = changes.iter().enumerate().filter(|(_, change)| {
-        change.entry_offset + 1 == change.entry_changes
-    });
+    let ends = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| change.entry_offset + 1 == change.entry_changes);
     let mut end = changes.len();
     for (at, _) in ends {
         end = at + 1;
@@ -161,7 +182,9 @@ pub(crate) async fn position(
     cluster_id: Uuid,
 ) -> Result<Position, SinkError> {
     let mut command = cmd("HMGET");
-    command.arg(keys.shard(shard)).arg(&["cluster", "seq", "log_time_ms"]);
+    command
+        .arg(keys.shard(shard))
+        .arg(&["cluster", "seq", "log_time_ms"]);
     let (cluster, seq, log_time): (Option<String>, Option<u64>, Option<u64>) =
         connection.ask("read how far the view is", &command).await?;
     if let Some(cluster) = cluster {

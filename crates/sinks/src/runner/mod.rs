@@ -72,7 +72,8 @@ impl Runner {
     pub async fn run(self, stopping: &CancellationToken) {
         let mut tasks = JoinSet::new();
         let known = self.ends.subscribe();
-        let _asking = AbortOnDropHandle::new(tokio::spawn(ends::watch(self.cluster.client.clone(), self.ends)));
+        let _asking =
+            AbortOnDropHandle::new(tokio::spawn(ends::watch(self.cluster.client.clone(), self.ends)));
         for NamedSink { name, sink } in &self.sinks {
             for shard in &self.cluster.shards {
                 let task = shard::Task {

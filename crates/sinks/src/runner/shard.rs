@@ -80,7 +80,11 @@ impl Task {
                 () = waited => {}
                 () = stopping.cancelled() => break,
             }
-            let longest = if state == State::Refused { REFUSED_PAUSE_MAX } else { PAUSE_MAX };
+            let longest = if state == State::Refused {
+                REFUSED_PAUSE_MAX
+            } else {
+                PAUSE_MAX
+            };
             pause = (pause * 2).min(longest);
         }
         self.entry.state(State::Stopped);

@@ -1,5 +1,7 @@
 //! `holdfast sinks`: brings changes to systems outside.
 
+mod compare;
+mod rebuild;
 mod run;
 mod status;
 
@@ -25,7 +27,9 @@ use crate::failure::Usage;
 
 Examples:
   holdfast sinks run --config sinks.toml
-  holdfast sinks status --config sinks.toml")]
+  holdfast sinks status --config sinks.toml
+  holdfast sinks rebuild --config sinks.toml --sink product-pages
+  holdfast sinks compare --config sinks.toml")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -38,6 +42,10 @@ enum Action {
     Run(run::Args),
     /// Show how far each sink is, and what it lacks
     Status(status::Args),
+    /// Build a view in Redis again from the ledger, beside the live one, and switch over
+    Rebuild(rebuild::Args),
+    /// Compare what sinks have with the ledger
+    Compare(compare::Args),
 }
 
 /// The file that names the sinks.
@@ -55,6 +63,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.action {
         Action::Run(args) => run::run(args, context).await,
         Action::Status(args) => status::run(args, context).await,
+        Action::Rebuild(args) => rebuild::run(args, context).await,
+        Action::Compare(args) => compare::run(args, context).await,
     }
 }
 
@@ -64,7 +74,11 @@ fn read_config(path: &Path, only: &[String]) -> anyhow::Result<Config> {
     for name in only {
         if !config.sinks.contains_key(name) {
             let known: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
-            let message = format!("there is no sink {name}; {} has {}", path.display(), known.join(", "));
+            let message = format!(
+                "there is no sink {name}; {} has {}",
+                path.display(),
+                known.join(", ")
+            );
             return Err(Usage(message).into());
         }
     }
@@ -74,8 +88,8 @@ fn read_config(path: &Path, only: &[String]) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Reads the configuration, and makes its sinks for the cluster.
-async fn open(args: &ConfigArg, context: &Context) -> anyhow::Result<(Config, Cluster, Vec<NamedSink>)> {
+/// Reads the configuration, and finds the cluster.
+async fn cluster(args: &ConfigArg, context: &Context) -> anyhow::Result<(Config, Cluster)> {
     let config = read_config(&args.config, &args.only)?;
     let client = context.client()?;
     let (positions, cluster_id) = streams::positions_and_cluster(client, None).await?;
@@ -84,6 +98,12 @@ async fn open(args: &ConfigArg, context: &Context) -> anyhow::Result<(Config, Cl
         cluster_id,
         shards: positions.iter().map(|position| position.shard).collect(),
     };
+    Ok((config, cluster))
+}
+
+/// Reads the configuration, and makes its sinks for the cluster.
+async fn open(args: &ConfigArg, context: &Context) -> anyhow::Result<(Config, Cluster, Vec<NamedSink>)> {
+    let (config, cluster) = cluster(args, context).await?;
     let sinks = make::sinks(&config, &cluster)?;
     Ok((config, cluster, sinks))
 }

@@ -15,14 +15,16 @@ const FIND_EVERY: Duration = Duration::from_secs(2);
 
 /// Arguments of `holdfast sinks run`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The runner keeps nothing: each sink's position is in its target. It can be killed, started twice and moved.
+#[command(
+    after_help = "The runner keeps nothing: each sink's position is in its target. It can be killed, started twice and moved.
 A target that is down is tried again. One that says no is reported on stderr, in `holdfast sinks status` and in the metrics,
 and the other sinks go on.
 
 Examples:
   holdfast sinks run --config sinks.toml
   holdfast sinks run --config sinks.toml --sink product-pages
-  HOLDFAST_LOG=info holdfast sinks run --config sinks.toml")]
+  HOLDFAST_LOG=info holdfast sinks run --config sinks.toml"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -75,10 +77,14 @@ async fn deliver(args: &Args, context: &Context, stopping: &CancellationToken) -
     };
     let runner = Runner::new(cluster, sinks);
     let names: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
-    context.output.note(format!("delivering changes to {}", names.join(", ")));
+    context
+        .output
+        .note(format!("delivering changes to {}", names.join(", ")));
     if let Some(listen) = config.listen {
         let address = http::serve(listen, runner.board(), stopping.clone())?;
-        context.output.note(format!("metrics at http://{address}/metrics"));
+        context
+            .output
+            .note(format!("metrics at http://{address}/metrics"));
     }
     let board = runner.board();
     runner.run(stopping).await;

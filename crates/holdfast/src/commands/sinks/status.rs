@@ -13,13 +13,15 @@ use crate::render;
 
 /// Arguments of `holdfast sinks status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Asks each target where it is, and the cluster where its streams end. No runner needs to run.
+#[command(
+    after_help = "Asks each target where it is, and the cluster where its streams end. No runner needs to run.
 LAG is the age of the oldest change that the target lacks, beside the newest one of the cluster. Exit code 1 when a
 target cannot be asked.
 
 Examples:
   holdfast sinks status --config sinks.toml
-  holdfast sinks status --config sinks.toml --sink product-pages --json")]
+  holdfast sinks status --config sinks.toml --sink product-pages --json"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -52,7 +54,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     print(&lines, context)?;
     let silent = lines.iter().filter(|line| line.position.is_err()).count();
-    anyhow::ensure!(silent == 0, "{silent} of {} positions cannot be read", lines.len());
+    anyhow::ensure!(
+        silent == 0,
+        "{silent} of {} positions cannot be read",
+        lines.len()
+    );
     Ok(())
 }
 
@@ -102,19 +108,34 @@ fn print(lines: &[Line], context: &Context) -> anyhow::Result<()> {
         .iter()
         .map(|line| {
             let (through, at) = match &line.position {
-                Ok(position) => (position.through_seq.to_string(), render::time(position.log_time_ms)),
+                Ok(position) => (
+                    position.through_seq.to_string(),
+                    render::time(position.log_time_ms),
+                ),
                 Err(_) => ("?".to_owned(), "?".to_owned()),
             };
-            let behind = line.lag_changes().map_or("?".to_owned(), |behind| behind.to_string());
+            let behind = line
+                .lag_changes()
+                .map_or("?".to_owned(), |behind| behind.to_string());
             let lag = format!("{} ms", line.lag_ms);
-            vec![line.sink.clone(), line.shard.to_string(), through, line.last_seq.to_string(), behind, lag, at]
+            vec![
+                line.sink.clone(),
+                line.shard.to_string(),
+                through,
+                line.last_seq.to_string(),
+                behind,
+                lag,
+                at,
+            ]
         })
         .collect();
     let headers = ["SINK", "SHARD", "THROUGH", "LAST", "BEHIND", "LAG", "LOG TIME"];
     context.output.table(&headers, &rows)?;
     for line in lines {
         if let Err(error) = &line.position {
-            context.output.note(format!("sink {} shard {}: {error}", line.sink, line.shard));
+            context
+                .output
+                .note(format!("sink {} shard {}: {error}", line.sink, line.shard));
         }
     }
     Ok(())
