@@ -101,6 +101,9 @@ impl Task {
         // A target that is down says the same many times.
         if before.as_deref() != Some(&text) {
             match state {
+                _ if matches!(error, SinkError::Moved { .. }) => {
+                    tracing::info!(sink = %self.entry.sink(), shard = self.shard, %error, "going on from the target's position");
+                }
                 State::Refused => {
                     tracing::error!(sink = %self.entry.sink(), shard = self.shard, %error, "the sink stopped: it needs somebody to act")
                 }
