@@ -36,12 +36,13 @@ pub(crate) async fn mend(
 }
 
 async fn check(history: &History) -> io::Result<()> {
-    let mut position = 0;
-    while position < history.changes.segments() {
+    let mut checked = 0;
+    let next = |checked| move |first_seq: &u64| *first_seq > checked;
+    while let Some(first_seq) = history.changes.segment_starts().into_iter().find(next(checked)) {
         let changes = history.changes.clone();
-        let check = move || changes.check_segment(position).map_err(io::Error::other);
+        let check = move || changes.check_segment(first_seq).map_err(io::Error::other);
         history.threads.in_background(check).await?;
-        position += 1;
+        checked = first_seq;
         tokio::time::sleep(CHECK_PAUSE).await;
     }
     Ok(())
