@@ -273,6 +273,7 @@ pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
         shortages: Vec::new(),
         retry_after_ms: 0,
         settled: false,
+        archives: Vec::new(),
     }
 }
 
@@ -293,6 +294,7 @@ pub fn status(mut refusal: v1::Refusal) -> Status {
     }
     let shortages = refusal.shortages.len();
     while refusal.encoded_len() > MAX_REFUSAL_BYTES && refusal.shortages.pop().is_some() {}
+    while refusal.encoded_len() > MAX_REFUSAL_BYTES && refusal.archives.pop().is_some() {}
     if refusal.shortages.len() < shortages {
         let _ = write!(
             refusal.message,
