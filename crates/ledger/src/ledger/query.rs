@@ -47,6 +47,7 @@ impl Ledger {
                 ))
             }
             Query::OrderWork { limit } => Ok(QueryReply::OrderWork(self.order_work(*limit as usize))),
+            Query::Consumers => Ok(QueryReply::Consumers(self.consumers().collect())),
             Query::Digest => Ok(QueryReply::Digest(self.digest())),
             Query::Promise {
                 storefront,

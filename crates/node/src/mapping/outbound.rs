@@ -36,7 +36,8 @@ pub fn position(shard: u32, position: Position) -> v1::Position {
     }
 }
 
-fn receipt(shard: u32, at: Position, replayed: bool) -> Option<v1::Receipt> {
+/// Converts the place of a decision.
+pub fn receipt(shard: u32, at: Position, replayed: bool) -> Option<v1::Receipt> {
     Some(v1::Receipt {
         position: Some(position(shard, at)),
         replayed,
