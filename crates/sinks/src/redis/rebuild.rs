@@ -143,7 +143,7 @@ impl RedisSink {
                 ..self.clone()
             }),
         };
-        let runner = Runner::new(cluster.clone(), vec![following]);
+        let runner = Runner::new(cluster.clone(), vec![following]).unregistered();
         let board = runner.board();
         let stopping = CancellationToken::new();
         let steps = async {
