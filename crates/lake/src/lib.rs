@@ -9,7 +9,7 @@
 //!  "lake", "file:///lake", "s3://bucket/lake" ──> Location ──┬──> put_once      once, hashed, perhaps locked
 //!                                                            ├──> upload        the same for large files, in parts
 //!                                                            ├──> read_checked  by hash, size and version
-//!                                                            └──> list          one folder, bounded
+//!                                                            └──> list_files    one folder, bounded
 //! ```
 //!
 //! - `location.rs` turns the text that a person wrote into a store.
@@ -32,6 +32,6 @@ mod upload;
 pub use error::{PutError, ReadError};
 pub use location::{Location, LocationError};
 pub use put::Stored;
-pub use read::{Expected, Listing};
+pub use read::Expected;
 pub use sha256::{NotASha256, Sha256};
 pub use upload::Upload;

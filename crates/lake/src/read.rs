@@ -18,15 +18,6 @@ pub struct Expected {
     pub version: Option<String>,
 }
 
-/// The files and folders directly in a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// The names of the folders, in byte order.
-    pub folders: Vec<String>,
-    /// The names of the files, in byte order.
-    pub files: Vec<String>,
-}
-
 impl Location {
     /// Reads a file and checks its size and its SHA-256. A file of another size is not read.
     ///
@@ -95,36 +86,48 @@ impl Location {
         }
     }
 
-    /// Lists what is directly in a folder. A folder that does not exist is empty.
-    ///
-    /// # Errors
-    /// [`ReadError::TooMany`] when there are more than `limit` files; [`ReadError::Store`].
-    pub async fn list(&self, folder: &Path, limit: usize) -> Result<Listing, ReadError> {
-        let found = self.store().list_with_delimiter(Some(folder)).await?;
-        if found.objects.len() > limit {
-            return Err(ReadError::TooMany {
-                folder: folder.to_string(),
-                limit,
-            });
-        }
-        let name = |path: &Path| path.filename().map(str::to_owned);
-        let mut folders: Vec<String> = found.common_prefixes.iter().filter_map(name).collect();
-        let mut files: Vec<String> = found
-            .objects
-            .iter()
-            .filter_map(|file| name(&file.location))
-            .collect();
-        folders.sort_unstable();
-        files.sort_unstable();
-        Ok(Listing { folders, files })
-    }
-
-    /// Returns whether any file is below a folder, at any depth.
+    /// Lists the names of the folders directly in a folder, in byte order. A folder that does not exist is
+    /// empty.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn has_files(&self, folder: &Path) -> Result<bool, ReadError> {
-        Ok(self.store().list(Some(folder)).try_next().await?.is_some())
+    pub async fn list_folders(&self, folder: &Path) -> Result<Vec<String>, ReadError> {
+        let found = self.store().list_with_delimiter(Some(folder)).await?;
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let mut folders: Vec<String> = found.common_prefixes.iter().filter_map(name).collect();
+        folders.sort_unstable();
+        Ok(folders)
+    }
+
+    /// Lists the files below a folder, in byte order, each relative to the folder. A folder that does not
+    /// exist is empty. The listing ends when there are too many, so its memory is bounded.
+    ///
+    /// # Errors
+    /// [`ReadError::TooMany`] when there are more than `limit` files; [`ReadError::Store`].
+    pub async fn list_files(&self, folder: &Path, limit: usize) -> Result<Vec<String>, ReadError> {
+        let mut files = Vec::new();
+        let mut found = self.store().list(Some(folder));
+        while let Some(file) = found.try_next().await? {
+            if files.len() == limit {
+                return Err(ReadError::TooMany {
+                    folder: folder.to_string(),
+                    limit,
+                });
+            }
+            let parts = file.location.prefix_match(folder).into_iter().flatten();
+            files.push(parts.collect::<Path>().to_string());
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// Returns some file below a folder, at any depth, or None when there is none.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn any_file(&self, folder: &Path) -> Result<Option<Path>, ReadError> {
+        let found = self.store().list(Some(folder)).try_next().await?;
+        Ok(found.map(|file| file.location))
     }
 }
 

@@ -56,17 +56,13 @@ async fn a_file_that_is_too_large_is_not_read() {
 #[tokio::test]
 async fn a_listing_is_in_order_and_bounded() {
     let location = location_with(&["f/b", "f/a", "f/z/c", "g"]).await;
-    let listing = location.list(&Path::from("f"), 2).await.unwrap();
-    assert_eq!(
-        (listing.folders, listing.files),
-        (vec!["z".to_owned()], vec!["a".into(), "b".into()])
-    );
-    let error = location.list(&Path::from("f"), 1).await.unwrap_err();
-    assert!(matches!(error, ReadError::TooMany { limit: 1, .. }), "{error}");
-    assert_eq!(
-        location.list(&Path::from("none"), 1).await.unwrap().files,
-        Vec::<String>::new()
-    );
-    assert!(location.has_files(&Path::from("f")).await.unwrap());
-    assert!(!location.has_files(&Path::from("none")).await.unwrap());
+    let folder = Path::from("f");
+    assert_eq!(location.list_folders(&folder).await.unwrap(), ["z"]);
+    assert_eq!(location.list_files(&folder, 3).await.unwrap(), ["a", "b", "z/c"]);
+    let error = location.list_files(&folder, 2).await.unwrap_err();
+    assert!(matches!(error, ReadError::TooMany { limit: 2, .. }), "{error}");
+    let none = Path::from("none");
+    assert_eq!(location.list_files(&none, 1).await.unwrap(), Vec::<String>::new());
+    assert!(location.any_file(&folder).await.unwrap().is_some());
+    assert_eq!(location.any_file(&none).await.unwrap(), None);
 }
