@@ -85,7 +85,7 @@ impl Location {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn find(&self, path: &Path) -> Result<Option<GetResult>, object_store::Error> {
+    pub(crate) async fn find(&self, path: &Path) -> Result<Option<GetResult>, object_store::Error> {
         match self.store.get(path).await {
             Ok(found) => Ok(Some(found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),

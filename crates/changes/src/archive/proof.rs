@@ -260,7 +260,11 @@ impl Archive {
                     proof.add(&path, what);
                 }
                 if let Some(what) = &checked.file_fault {
-                    proof.add(self.file(entry), what);
+                    let named_by = name::entry(shard, entry.entry);
+                    proof.add(
+                        self.file(entry),
+                        format!("{what} (the manifest entry {named_by} names it)"),
+                    );
                 }
                 if proven.entries == 0 {
                     proven.first_seq = entry.first_seq;

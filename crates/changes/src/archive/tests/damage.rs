@@ -56,7 +56,9 @@ async fn flip(store: &InMemory, archive: &Archive, paths: &[Path], flips: usize)
         let told = format!("{:?}", proof.faults);
         // A changed entry may still be well-formed. The entry after it then tells its number.
         let name = path.filename().unwrap();
-        let number = name.strip_suffix(".json").map(|name| name[5..].trim_start_matches('0'));
+        let number = name
+            .strip_suffix(".json")
+            .map(|name| name[5..].trim_start_matches('0'));
         let by_number = number.map(|number| format!("SHA-256 of entry {number}"));
         let is_named = told.contains(name) || by_number.is_some_and(|number| told.contains(&number));
         assert!(!proof.ok && is_named, "{what}: {told}");
@@ -69,7 +71,12 @@ async fn flip(store: &InMemory, archive: &Archive, paths: &[Path], flips: usize)
 async fn of_200_bits_flipped_in_a_file_every_one_is_found_and_named() {
     let (store, archive) = archive();
     write(&archive, entries(3).concat()).await;
-    let paths: Vec<Path> = chain(&archive).await.unwrap().iter().map(|entry| archive.file(entry)).collect();
+    let paths: Vec<Path> = chain(&archive)
+        .await
+        .unwrap()
+        .iter()
+        .map(|entry| archive.file(entry))
+        .collect();
     assert_eq!(paths.len(), 1);
     flip(&store, &archive, &paths, 200).await;
 }

@@ -4,7 +4,7 @@
 mod archived;
 mod moment;
 
-use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::archive::Archive;
 use holdfast_changes::as_of::{Reservation, Stock};
 use holdfast_client::{id_bytes, v1};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(crate) struct AsOfArgs {
     /// history with --deadline
     #[arg(long, value_name = "TIME|SHARD:SEQ", value_parser = moment::moment, conflicts_with = "stale")]
     as_of: Option<Moment>,
-    /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as
+    /// With --as-of: read an archive of changes (a folder, file:///folder or s3://bucket/prefix) as far as
     /// they go, and only the rest from a node
     #[arg(long, value_name = "URL|FOLDER", requires = "as_of")]
     archive: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) async fn stock(
             (as_of, answer.cells)
         }
         Some(place) => {
-            let archive = Archive::open_existing(place, Format::Parquet)?;
+            let archive = Archive::open_existing(place)?;
             let shard = match asked.moment {
                 Moment::Position(position) => position.shard,
                 Moment::LogTimeMs(_) => context.client()?.shard_of(sku).await?,
@@ -149,7 +149,7 @@ async fn archived_parts(
     moment: Moment,
     context: &Context,
 ) -> anyhow::Result<Vec<v1::ReservationPart>> {
-    let archive = Archive::open_existing(place, Format::Parquet)?;
+    let archive = Archive::open_existing(place)?;
     let shards: Vec<u32> = match (moment, of.shard) {
         (Moment::Position(position), _) => vec![position.shard],
         (Moment::LogTimeMs(_), Some(shard)) => vec![shard],
