@@ -1,7 +1,7 @@
 //! The retention lock of files in S3: nobody can delete or shorten it before its date (mode `COMPLIANCE`).
 //!
 //! `object_store` knows no lock, but it hands the extensions of a put to its HTTP client. So the client here
-//! adds the two headers of the lock to such a request. S3 refuses `x-amz-*` headers that are not signed, so
+//! adds the headers of the lock to such a request. S3 refuses `x-amz-*` headers that are not signed, so
 //! the request is signed again.
 //!
 //! ```text
@@ -26,6 +26,7 @@ use crate::Sha256;
 
 const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+const CHECKSUM_NAME: &str = "x-amz-sdk-checksum-algorithm";
 const CONTENT_HASH: &str = "x-amz-content-sha256";
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
@@ -88,6 +89,10 @@ impl HttpService for LockingClient {
                 .headers_mut()
                 .insert(MODE, HeaderValue::from_static("COMPLIANCE"));
             request.headers_mut().insert(UNTIL, until);
+            // S3 takes a lock only with a checksum, and some stores look for its name.
+            request
+                .headers_mut()
+                .insert(CHECKSUM_NAME, HeaderValue::from_static("SHA256"));
             self.sign_again(&mut request)
                 .await
                 .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;

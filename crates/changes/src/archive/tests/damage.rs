@@ -178,10 +178,8 @@ async fn a_history_that_was_rewritten_or_cut_as_a_whole_differs_from_an_earlier_
     store.delete(&entry(3)).await.unwrap();
     assert!(prove(&archive).await.ok);
     let cut = archive.prove(None, &earlier.shards, &mut |_| {}).await.unwrap();
-    assert_eq!(
-        (cut.ok, cut.faults[0].path.clone()),
-        (false, entry(3).to_string())
-    );
+    let path = &cut.faults[0].path;
+    assert!(!cut.ok && path.ends_with("0003-000000000003.json"), "{path}");
 }
 
 #[tokio::test]
