@@ -11,6 +11,17 @@ pub enum PutError {
         /// The content that is there, in words.
         found: String,
     },
+    /// The bucket takes no locks.
+    #[error(
+        "{path} cannot be locked, because the bucket has no object lock: make one with versions and object lock, or write \
+         without a lock ({source})"
+    )]
+    NoLock {
+        /// The file.
+        path: String,
+        /// The answer of the store.
+        source: object_store::Error,
+    },
     /// The date of a lock cannot be computed.
     #[error("{path} cannot be locked: log time {log_time_ms} ms and {days} days make no date")]
     NoLockDate {

@@ -53,6 +53,10 @@ impl Location {
                     });
                 }
                 Err(error) if is_certain(&error) => return Err(error.into()),
+                Err(source) if self.lock_days().is_some() && says_no_lock(&source) => {
+                    let path = path.to_string();
+                    return Err(PutError::NoLock { path, source });
+                }
                 Err(error) => error,
             };
             if let Some(version) = self.same_content(path, &content, sha256).await? {
@@ -125,6 +129,12 @@ fn is_certain(error: &Error) -> bool {
             | Error::InvalidPath { .. }
             | Error::UnknownConfigurationKey { .. }
     )
+}
+
+/// Returns whether S3 refused a lock because the bucket has none. It says so only in the text of its answer.
+fn says_no_lock(error: &Error) -> bool {
+    let text = error.to_string().replace(' ', "");
+    text.contains("<Code>InvalidRequest</Code>") && text.contains("ObjectLockConfiguration")
 }
 
 #[cfg(test)]
