@@ -1,5 +1,5 @@
-//! The archive over real processes: exporters that are killed and doubled, a drill under load, and damage that
-//! the proof names.
+//! The archive over real processes: exporters that are killed and doubled, a drill under load, and damage
+//! that the proof names.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;

@@ -76,7 +76,8 @@ impl Drill {
         self.reading.observe(change)
     }
 
-    /// Ends the rebuilding. The live cells to compare with must be those after the last change that was taken.
+    /// Ends the rebuilding. The live cells to compare with must be those after the last change that was
+    /// taken.
     pub fn compare(self) -> Comparison {
         let (shard, at_seq) = (self.reading.shard(), self.reading.next_seq() - 1);
         // A shard without changes has no cells.

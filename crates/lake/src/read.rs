@@ -7,7 +7,7 @@ use object_store::{GetOptions, ObjectMeta, ObjectStoreExt as _};
 
 use crate::{Location, ReadError, Sha256};
 
-/// What a file has to be.
+/// The description of a file as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// The SHA-256 of its content.

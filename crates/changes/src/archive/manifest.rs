@@ -1,4 +1,5 @@
-//! The manifest: the index of an archive. Each entry names one file, and carries the hash of the entry before.
+//! The manifest: the index of an archive. Each entry names one file, and carries the hash of the entry
+//! before.
 //!
 //! ```text
 //!   entry 1 ──────────────> entry 2 ──────────────> entry 3      each written once

@@ -3,13 +3,13 @@
 //! ```text
 //!   <folder or s3://bucket/prefix>/
 //!     changes/shard=0003/day=2026-12-01/0003-<first>-<last>-<hash16>.parquet    changes, named by content
-//!     manifest/shard=0003/day=2026-12-01/0003-<entry>.json                      the chained index of the files
+//!     manifest/shard=0003/day=2026-12-01/0003-<entry>.json                      the chained index
 //!     changes/owner.json                                                        the cluster of the history
 //! ```
 //!
-//! The manifest is the index, and it decides what counts. [`Archive::chain`] reads the entries of a shard, and
-//! proves that each follows the one before. [`Archive::read`] reads the file of an entry, and proves that it
-//! is what was written. So every reader notices a file that was changed, replaced or removed.
+//! The manifest is the index, and it decides what counts. [`Archive::chain`] reads the entries of a shard,
+//! and proves that each follows the one before. [`Archive::read`] reads the file of an entry, and proves that
+//! it is what was written. So every reader notices a file that was changed, replaced or removed.
 //! [`Archive::prove`] reads everything and names each fault.
 //!
 //! [`Writer`] cuts a stream into files. Where it cuts follows from the stream, so two exporters usually write
@@ -58,7 +58,8 @@ pub struct Archive {
 
 impl Archive {
     /// Opens the archive at a place for writing: a folder's path, `file:///folder`, or `s3://bucket/prefix`.
-    /// A missing folder is made. Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
+    /// A missing folder is made. Credentials, region and endpoint of S3 come from the usual `AWS_*`
+    /// variables.
     ///
     /// # Errors
     /// [`ArchiveError::Location`]: the place is not understood or not usable.
@@ -136,8 +137,8 @@ impl Archive {
         self.writer_from(shard, 1, cut).await
     }
 
-    /// Makes a writer like [`Archive::writer`]. Without files it begins with this change, and the archive then
-    /// says that it has none before.
+    /// Makes a writer like [`Archive::writer`]. Without files it begins with this change, and the archive
+    /// then says that it has none before.
     ///
     /// # Errors
     /// The same as of [`Archive::writer`].

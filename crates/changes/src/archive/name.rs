@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   changes/shard=0003/day=2026-12-01/0003-<first>-<last>-<hash16>.parquet     a file of changes
-//!   manifest/shard=0003/day=2026-12-01/0003-<entry>.json                       the manifest entry that names it
+//!   manifest/shard=0003/day=2026-12-01/0003-<entry>.json                       the entry that names it
 //! ```
 
 use std::fmt;

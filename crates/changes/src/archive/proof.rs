@@ -1,5 +1,5 @@
-//! Proves from the files alone that an archive is whole: nothing is missing, changed, renamed, replaced or out
-//! of order since its first change. Where [`super::Chain`] stops at the first fault, this goes on and names
+//! Proves from the files alone that an archive is whole: nothing is missing, changed, renamed, replaced or
+//! out of order since its first change. Where [`super::Chain`] stops at the first fault, this goes on and names
 //! every one.
 
 use std::collections::BTreeSet;
@@ -89,7 +89,7 @@ struct Checked {
     file_fault: Option<String>,
 }
 
-/// What is known of the entry before.
+/// The knowledge about the entry before.
 #[derive(Default)]
 struct Before {
     number: u64,

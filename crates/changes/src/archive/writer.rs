@@ -141,8 +141,8 @@ impl Writer {
         self.pending.len()
     }
 
-    /// Takes a message of the shard's stream: whole log entries. Writes each file that gets full. Changes that
-    /// are archived already are dropped.
+    /// Takes a message of the shard's stream: whole log entries. Writes each file that gets full. Drops
+    /// changes that are archived already.
     ///
     /// # Errors
     /// A gap, a broken entry, a store that fails, or an archive with other changes. Do not use the writer

@@ -1,5 +1,5 @@
-//! Adds a checksum to each page of a Parquet file. The Parquet library checks such checksums, and cannot write
-//! them. So its file is copied, and the header of each page gets one more field:
+//! Adds a checksum to each page of a Parquet file. The Parquet library checks such checksums, and cannot
+//! write them. So its file is copied, and the header of each page gets one more field:
 //!
 //! ```text
 //!   header of a page (Thrift, compact)              after
@@ -131,7 +131,8 @@ fn copy_page(file: &Bytes, begin: i64, bytes: i64, copied: &mut Vec<u8>) -> Resu
     copied.extend_from_slice(&page[..at]);
     copied.push(NEXT_I32);
     write_i32(crc.cast_signed(), copied);
-    // The upper half of the next field's first byte is its distance to the field before, which is field 4 now.
+    // The upper half of the next field's first byte is its distance to the field before it: field 4 instead
+    // of field 3.
     let next = page.get(at).ok_or_else(unexpected)?;
     if next >> 4 < 2 {
         return Err(unexpected());

@@ -53,8 +53,8 @@ pub(crate) struct Args {
     /// matters only while nothing new comes
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = duration)]
     max_wait: Duration,
-    /// Lock each file against deletion (object lock, mode COMPLIANCE) until this many days after its log time.
-    /// Nobody can undo it. The bucket needs versions and object lock; a folder has no locks
+    /// Lock each file against deletion (object lock, mode COMPLIANCE) until this many days after its log
+    /// time. Nobody can undo it. The bucket needs versions and object lock; a folder has no locks
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     lock_days: Option<u32>,
     /// Let a new archive begin with the oldest change that the nodes still have, if that is not change 1
