@@ -7,9 +7,9 @@
 //!
 //! ```text
 //!  "lake", "file:///lake", "s3://bucket/lake" ──> Location ─┬─> put_once      once, hashed, perhaps locked
-//!                                                            ├─> upload        large files, in parts
-//!                                                            ├─> read_checked  by hash, size and version
-//!                                                            └─> list_files    one folder, bounded
+//!                                                           ├─> upload        large files, in parts
+//!                                                           ├─> read_checked  by hash, size and version
+//!                                                           └─> list_files    one folder, bounded
 //! ```
 //!
 //! - `location.rs` turns the text that a person wrote into a store.

@@ -66,6 +66,16 @@ pub enum ArchiveError {
         /// Its log time, in milliseconds since the Unix epoch.
         log_time_ms: u64,
     },
+    /// Log time is earlier than that of the change before.
+    #[error("change {seq} has the log time {log_time_ms} ms, after {before_ms} ms: the stream is damaged")]
+    LogTimeWentBack {
+        /// The change.
+        seq: u64,
+        /// Its log time, in milliseconds since the Unix epoch.
+        log_time_ms: u64,
+        /// The log time of the change before.
+        before_ms: u64,
+    },
     /// The changes of one file are too large together.
     #[error("a file of {rows} changes would have {bytes} bytes: write fewer rows into each file")]
     TooLarge {

@@ -162,6 +162,8 @@ pub struct Head {
     pub sha256: Sha256,
     /// The last change in its file.
     pub last_seq: u64,
+    /// The log time of that change, in milliseconds since the Unix epoch.
+    pub last_log_time_ms: u64,
 }
 
 impl Head {
@@ -171,6 +173,7 @@ impl Head {
             entry: entry.entry,
             sha256: Sha256::of(bytes),
             last_seq: entry.last_seq,
+            last_log_time_ms: entry.last_log_time_ms,
         }
     }
 
@@ -197,6 +200,13 @@ impl Head {
             return Err(format!(
                 "its file begins with change {}, and entry {} ends with change {}",
                 next.first_seq, head.entry, head.last_seq
+            ));
+        }
+        // Entries are found by day. An entry in an earlier day than the one before would be a second end.
+        if next.first_log_time_ms < head.last_log_time_ms {
+            return Err(format!(
+                "its file begins at log time {} ms, and entry {} ends at {} ms",
+                next.first_log_time_ms, head.entry, head.last_log_time_ms
             ));
         }
         Ok(())

@@ -71,6 +71,12 @@ impl Archive {
         Ok(Some(owner.cluster_id))
     }
 
+    /// Returns whether the archive says whose history it has. A copy for a restored cluster names the cluster
+    /// that was backed up.
+    pub(super) async fn names_its_cluster(&self) -> Result<bool, ArchiveError> {
+        Ok(self.owner().await?.is_some() || self.cut().await?.is_some())
+    }
+
     /// Refuses an archive of another cluster. An archive that does not name its cluster passes.
     ///
     /// # Errors
@@ -139,7 +145,7 @@ impl Archive {
     }
 
     /// Records that the archive holds this cluster's history. Another cluster may have been faster.
-    async fn adopt(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
+    pub(super) async fn adopt(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
         let owner = Owner {
             version: VERSION,
             cluster_id,

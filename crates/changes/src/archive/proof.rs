@@ -1,6 +1,6 @@
 //! Proves from the files alone that an archive is whole: nothing is missing, changed, renamed, replaced or
-//! out of order since its first change. Where [`super::Chain`] stops at the first fault, this goes on and names
-//! every one.
+//! out of order since its first change. Where [`super::Chain`] stops at the first fault, this goes on and
+//! names every one.
 
 use std::collections::BTreeSet;
 
@@ -94,8 +94,8 @@ struct Checked {
 struct Before {
     number: u64,
     sha256: Option<Sha256>,
-    /// None when the entry is damaged.
-    last_seq: Option<u64>,
+    /// The last change and its log time; None when the entry is damaged.
+    end: Option<(u64, u64)>,
 }
 
 impl Archive {
@@ -125,8 +125,11 @@ impl Archive {
             fault_count: 0,
             faults: Vec::new(),
         };
-        if let Err(error) = self.owner().await {
-            proof.add(self.root(name::CHANGES).join("owner.json"), error.to_string());
+        let owner = self.root(name::CHANGES).join("owner.json");
+        match self.names_its_cluster().await {
+            Ok(true) => {}
+            Ok(false) => proof.add(owner, "it is missing, and nothing says whose history this is"),
+            Err(error) => proof.add(owner, error.to_string()),
         }
         for shard in shards {
             self.prove_shard(shard, earlier, &mut proof, progress).await?;
@@ -280,7 +283,11 @@ impl Archive {
         *before = Before {
             number: checked.number,
             sha256: checked.sha256,
-            last_seq: checked.entry.as_ref().ok().map(|entry| entry.last_seq),
+            end: checked
+                .entry
+                .as_ref()
+                .ok()
+                .map(|entry| (entry.last_seq, entry.last_log_time_ms)),
         };
     }
 
@@ -289,10 +296,12 @@ impl Archive {
             return Head::check_next(None, entry);
         };
         // After a damaged entry the numbers of the changes are unknown, but its hash is known.
+        let (last_seq, last_log_time_ms) = before.end.unwrap_or((entry.first_seq - 1, 0));
         let head = Head {
             entry: number,
             sha256,
-            last_seq: before.last_seq.unwrap_or(entry.first_seq - 1),
+            last_seq,
+            last_log_time_ms,
         };
         Head::check_next(Some(&head), entry)
     }

@@ -91,7 +91,9 @@ async fn whole(archive: &Archive) -> Vec<Change> {
     changes
 }
 
+/// Proves an archive, which gets an owner first.
 async fn prove(archive: &Archive) -> Proof {
+    archive.adopt(Uuid::from_u128(1)).await.unwrap();
     archive.prove(None, &[], &mut |_| {}).await.unwrap()
 }
 

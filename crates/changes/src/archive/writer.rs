@@ -159,6 +159,14 @@ impl Writer {
             if change.seq <= self.archived_through {
                 continue;
             }
+            let before_ms = self.pending.last().map_or(0, |last| last.log_time_ms);
+            if change.log_time_ms < before_ms {
+                return Err(ArchiveError::LogTimeWentBack {
+                    seq: change.seq,
+                    log_time_ms: change.log_time_ms,
+                    before_ms,
+                });
+            }
             self.since.get_or_insert_with(Instant::now);
             self.pending.push(change);
             if ends_entry && self.pending.len() >= self.cut.rows {
@@ -226,6 +234,8 @@ impl Writer {
             first_log_time_ms: first.log_time_ms,
             last_log_time_ms: last.log_time_ms,
         };
+        Head::check_next(self.head.as_ref(), &entry)
+            .map_err(|what| self.archive.bad_entry(self.shard, day, number, what))?;
         let location = self.archive.location();
         let stored = location
             .put_once(&self.archive.file(&entry), content, entry.last_log_time_ms)

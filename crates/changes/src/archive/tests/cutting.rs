@@ -111,3 +111,39 @@ async fn a_log_time_that_no_day_has_is_an_error() {
     let error = writer.flush().await.unwrap_err();
     assert!(matches!(error, ArchiveError::LogTime { seq: 1, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_log_time_that_goes_back_is_never_archived() {
+    let (_, within_a_file) = archive();
+    let mut writer = within_a_file.writer(3, CUT).await.unwrap();
+    let times = [5, 4].map(|log_time_ms| Change {
+        log_time_ms,
+        ..change(6 - log_time_ms, 0, 1)
+    });
+    let error = writer.push(times.to_vec()).await.unwrap_err();
+    assert!(
+        matches!(error, ArchiveError::LogTimeWentBack { seq: 2, .. }),
+        "{error}"
+    );
+    for flushes in [false, true] {
+        let (store, archive) = archive();
+        let mut writer = archive.writer(3, CUT).await.unwrap();
+        let at = |seq, log_time_ms| Change {
+            log_time_ms,
+            ..change(seq, 0, 1)
+        };
+        writer.push(vec![at(1, DAY_MS)]).await.unwrap();
+        if flushes {
+            writer.flush().await.unwrap();
+        }
+        let before = names(&store).await;
+        let pushed = writer.push(vec![at(2, DAY_MS - 1)]).await;
+        let error = match pushed {
+            Err(error) => error,
+            Ok(()) => writer.flush().await.unwrap_err(),
+        };
+        assert!(error.to_string().contains("log time 86399999 ms"), "{error}");
+        assert!(flushes || before.is_empty());
+        assert!(!names(&store).await.iter().any(|name| name.contains("1970-01-01")));
+    }
+}

@@ -166,12 +166,12 @@ async fn a_history_that_was_rewritten_or_cut_as_a_whole_differs_from_an_earlier_
     let mut changes = entries(9).concat();
     changes[0].sku = "OTHER".into();
     write(&other, changes).await;
+    assert!(prove(&other).await.ok);
     let rewritten = other.prove(None, &earlier.shards, &mut |_| {}).await.unwrap();
     assert_eq!(
         (rewritten.ok, rewritten.faults[0].path.clone()),
         (false, entry(3).to_string())
     );
-    assert!(prove(&other).await.ok);
 
     let last = chain(&archive).await.unwrap().pop().unwrap();
     store.delete(&archive.file(&last)).await.unwrap();
@@ -180,6 +180,24 @@ async fn a_history_that_was_rewritten_or_cut_as_a_whole_differs_from_an_earlier_
     let cut = archive.prove(None, &earlier.shards, &mut |_| {}).await.unwrap();
     let path = &cut.faults[0].path;
     assert!(!cut.ok && path.ends_with("0003-000000000003.json"), "{path}");
+}
+
+#[tokio::test]
+async fn an_owner_that_was_removed_or_damaged_is_named() {
+    let (store, archive) = written().await;
+    let owner = Path::from("some/prefix/changes/owner.json");
+    assert!(prove(&archive).await.ok);
+    for content in [None, Some("{")] {
+        match content {
+            None => store.delete(&owner).await.unwrap(),
+            Some(content) => replace(&store, &owner, content.into()).await,
+        }
+        let proof = archive.prove(None, &[], &mut |_| {}).await.unwrap();
+        assert_eq!(
+            (proof.fault_count, proof.faults[0].path.clone()),
+            (1, owner.to_string())
+        );
+    }
 }
 
 #[tokio::test]
