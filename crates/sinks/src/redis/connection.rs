@@ -13,7 +13,7 @@ use redis::{
 
 use super::RedisConfig;
 use super::fault;
-use crate::config::Secret;
+use crate::settings::Secret;
 use crate::sink::SinkError;
 
 /// A connection. It is not used again after an error.

@@ -38,7 +38,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::config::{ConfigError, Secret, SecretReference};
+use crate::settings::{Secret, SecretReference, SettingError};
 use crate::sink::{Position, Sink, SinkError, Writer};
 pub use compare::{Comparison, Difference};
 use connection::Connection;
@@ -67,7 +67,7 @@ pub struct RedisConfig {
     #[serde(default = "default_prefix")]
     pub prefix: String,
     /// How long a connection or an answer may take.
-    #[serde(default = "default_timeout", deserialize_with = "crate::config::time")]
+    #[serde(default = "default_timeout", deserialize_with = "crate::settings::time")]
     pub timeout: Duration,
 }
 
@@ -94,14 +94,14 @@ impl RedisSink {
     /// Makes the sink for a cluster with `shard_count` shards. Connects when it is first used.
     ///
     /// # Errors
-    /// [`ConfigError`]: the address, the prefix or the password cannot be used.
+    /// [`SettingError`]: the address, the prefix or the password cannot be used.
     pub fn new(
         name: &str,
         config: RedisConfig,
         cluster_id: Uuid,
         shard_count: u32,
-    ) -> Result<Self, ConfigError> {
-        let wrong = |reason: String| ConfigError::Sink {
+    ) -> Result<Self, SettingError> {
+        let wrong = |reason: String| SettingError::Sink {
             sink: name.to_owned(),
             reason,
         };

@@ -1,11 +1,13 @@
 //! Runs every sink: one task for each shard of each.
 //!
 //! - `shard.rs` is the task: open, read, write, settle, and what it does after each kind of error.
+//! - `source.rs` reads the stream, and the archive where nodes have dropped changes.
 //! - `consumers.rs` tells the cluster how far each sink is.
 //! - `waiting.rs` remembers when the oldest change that is under way was made, for the lag.
 
 mod consumers;
 mod shard;
+mod source;
 mod waiting;
 
 use std::sync::Arc;
