@@ -185,6 +185,21 @@ def test_a_runner_takes_the_configuration_of_the_chart(values, holdfast, tmp_pat
         assert runner.stop() == 0
 
 
+def blocks(page, language):
+    """The examples of a page in one language that are about sinks."""
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [each for each in found if "sinks" in each]
+
+
+def test_a_runner_takes_the_configuration_that_the_pages_show(holdfast, tmp_path):
+    (shown,) = blocks("docs/operations.md", "toml")
+    (values,) = blocks("helm/holdfast/README.md", "yaml")
+    rendered = Rendered(yaml.safe_load(values))
+    for number, options in enumerate([{"rendered": None, "text": shown}, {"rendered": rendered}]):
+        with Runner(holdfast, tmp_path / str(number), **options, **NOWHERE) as runner:
+            runner.says("the cluster does not answer, trying again")
+
+
 def test_a_runner_refuses_a_configuration_that_cannot_work(holdfast, tmp_path):
     rendered = Rendered({"sinks": {"enabled": True, "config": '[sinks.pages]\ntype = "rdis"\n'}})
     with Runner(holdfast, tmp_path, rendered, **NOWHERE) as runner:
