@@ -173,7 +173,8 @@ def test_the_image_exposes_the_port_and_is_built_with_every_sink():
     (wanted,) = re.findall(r"^ARG FEATURES=\"?([a-z,]*)\"?$", dockerfile, re.MULTILINE)
     assert '--features "$FEATURES"' in dockerfile
     features = tomllib.loads((ROOT / "crates" / "sinks" / "Cargo.toml").read_text())["features"]
-    assert set(filter(None, wanted.split(","))) == set(features) - {"default"}
+    every = set(features) - {"default"}
+    assert set(filter(None, wanted.split(","))) == every, f"write into cluster/Dockerfile: ARG FEATURES=\"{','.join(sorted(every))}\""
 
 
 @pytest.mark.parametrize("values", [EVERYTHING, production()], ids=["everything", "production"])
