@@ -108,7 +108,7 @@ def run_dbt(args, changes, ledger_stock, database, work, exclude):
                  "ledger_stock_max_age_days": args.ledger_stock_max_age_days}
     command = ["build", "--project-dir", str(environment.HERE), "--profiles-dir", str(environment.HERE),
                "--target", "duckdb_s3" if changes.startswith("s3://") else "duckdb", "--vars", json.dumps(variables),
-               "--target-path", str(work), "--log-path", str(work / "logs"), "--no-use-colors", "--quiet"]
+               "--target-path", str(work), "--log-path", str(work / "logs"), "--no-use-colors", "--no-write-json", "--quiet"]
     for tag in exclude:
         command += ["--exclude", f"tag:{tag}"]
     os.environ |= {"HOLDFAST_WAREHOUSE_DATABASE": str(database), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
@@ -140,11 +140,10 @@ def failures(ran, database):
     return lines
 
 
-def counted_marts(work):
-    """Names of the marts whose rows are counted, from dbt's manifest: all but those whose `meta` says that this takes too long."""
-    nodes = json.loads((work / "manifest.json").read_text())["nodes"].values()
-    marts = [node for node in nodes if node["resource_type"] == "model" and node["schema"] == "marts"]
-    return sorted(mart["name"] for mart in marts if mart["config"]["meta"].get("count_rows", True))
+def counted_marts(ran):
+    """Names of the marts whose rows are counted: all but those whose `meta` says that this takes too long."""
+    marts = [one.node for one in ran if one.node.resource_type == "model" and one.node.schema == "marts"]
+    return sorted(mart.name for mart in marts if mart.config.meta.get("count_rows", True))
 
 
 def count_rows(database, marts):
@@ -154,7 +153,7 @@ def count_rows(database, marts):
 
 
 def build(args, changes, ledger_stock, database, work):
-    """Builds slice by slice. Returns the number of passed tests, and what failed."""
+    """Builds slice by slice. Returns the number of passed tests, what failed, and the names of the marts to count."""
     with connect(database, changes) as connection:
         new = inputs.fix(connection, changes)
         first = not connection.execute("select count(*) from load.positions where tested_through > 0").fetchone()[0]
@@ -168,13 +167,13 @@ def build(args, changes, ledger_stock, database, work):
         exclude = [tag for tag, left_out in (("ledger", not is_last), ("prove", not proves)) if left_out]
         ran, error = run_dbt(args, changes, ledger_stock, database, work, exclude)
         if error:
-            return passed, [error]
+            return passed, [error], []
         passed += sum(str(one.status) == "pass" for one in ran)
         if failed := failures(ran, database):
-            return passed, failed
+            return passed, failed, []
         if not is_last:
             sys.stderr.write(f"built slice {number} of {len(pieces)}\n")
-    return passed, []
+    return passed, [], counted_marts(ran)
 
 
 def rebuilt(database):
@@ -192,12 +191,12 @@ def rebuild(args, changes, ledger_stock, database, work):
     if database.exists():
         with connect(database) as connection:
             inputs.check_coverage(connection, files)
-    passed, failed = build(args, changes, ledger_stock, fresh, work)
+    passed, failed, marts = build(args, changes, ledger_stock, fresh, work)
     if failed:
         fresh.unlink()
     else:
         fresh.replace(database)
-    return passed, failed
+    return passed, failed, marts
 
 
 def main(argv):
@@ -223,13 +222,13 @@ def main(argv):
     existed = database.exists()
     started = time.time()
     try:
-        passed, failed = (rebuild if args.full_refresh else build)(args, changes, ledger_stock, database, work)
+        passed, failed, marts = (rebuild if args.full_refresh else build)(args, changes, ledger_stock, database, work)
     except inputs.InputError as error:
         for made in ([] if existed else [database]) + [rebuilt(database)]:
             made.unlink(missing_ok=True)
         stop(str(error))
     except Busy as error:
-        passed, failed = 0, [str(error)]
+        passed, failed, marts = 0, [str(error)], []
     report = {
         "ok": not failed,
         "database": str(database),
@@ -238,7 +237,7 @@ def main(argv):
         "failed": failed,
     }
     if report["ok"]:
-        report["changes"], report["rows"] = count_rows(database, counted_marts(work))
+        report["changes"], report["rows"] = count_rows(database, marts)
     if args.json:
         print(json.dumps(report))
     elif report["ok"]:

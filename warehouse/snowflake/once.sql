@@ -4,8 +4,8 @@
 --
 -- There are four roles, each with the least that it needs:
 --
---   holdfast_owner    owns the landing tables and changes them
---   holdfast_loader   runs the pipe and the task: writes the landing tables, reads the stage
+--   holdfast_owner    owns the landing tables, the pipe and the task
+--   holdfast_loader   writes the landing tables, for each_run.sql and for Snowpipe Streaming
 --   holdfast_builder  is dbt's role: reads the landing tables, owns staging, intermediate and marts
 --   holdfast_reader   reads marts and nothing else
 use role useradmin;
@@ -30,7 +30,7 @@ create storage integration if not exists holdfast_archive
     storage_allowed_locations = ('s3://my-bucket/holdfast/');
 
 grant usage on integration holdfast_archive to role holdfast_owner;
-grant execute task on account to role holdfast_loader;
+grant execute task on account to role holdfast_owner;
 
 use role sysadmin;
 
@@ -43,6 +43,7 @@ create warehouse if not exists holdfast_build
 create database if not exists holdfast;
 create schema if not exists holdfast.raw;
 
+grant usage on warehouse holdfast_build to role holdfast_owner;
 grant usage on warehouse holdfast_build to role holdfast_loader;
 grant usage on warehouse holdfast_build to role holdfast_builder;
 grant usage on warehouse holdfast_build to role holdfast_reader;

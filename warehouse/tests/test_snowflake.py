@@ -149,7 +149,7 @@ def test_each_role_has_the_least_that_it_needs():
     grants = [re.sub(r"\s+", " ", one) for one in statements(ONCE) if one.startswith("grant")]
     of = lambda role: [one for one in grants if one.endswith(f"to role {role}") or f"to role {role} " in one]
     assert [one for one in grants if " all " in one and "select on all" not in one] == []
-    assert all(one.startswith(("grant usage", "grant select on", "grant create schema")) for one in of("holdfast_builder"))
+    assert all(one.startswith(("grant usage", "grant select on", "grant create schema", "grant role holdfast_reader")) for one in of("holdfast_builder"))
     assert all(one.startswith(("grant usage", "grant select on")) and "raw" not in one for one in of("holdfast_reader"))
     assert any("insert" in one for one in of("holdfast_loader")) and not any("ownership" in one for one in of("holdfast_loader"))
 
