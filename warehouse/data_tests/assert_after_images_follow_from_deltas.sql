@@ -1,7 +1,7 @@
 -- The value of a bucket after a change is the sum of all deltas so far, and never negative. If a change has
 -- no value for a bucket, it did not move the bucket. Each storefront's pool is added up by itself. The sum
--- begins with the balance before the new changes, which is the present one without them. It is zero for a cell
--- that had no movement before.
+-- begins with the balance before the new changes, which is the present one without them. It is zero for a
+-- cell that had no movement before.
 with sums as (
 
     select

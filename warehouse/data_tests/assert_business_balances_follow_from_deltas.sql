@@ -1,7 +1,7 @@
 -- The balances at the end of a business day are those of the day before and what moved on the day, including
--- what was booked later. The days of a cell follow one another, and each of them keeps the ledger's equation. A
--- bucket may be below zero on a past day: a late booking may date the departure of goods before their arrival.
--- Read are the cells that moved, from the day before the first one that changed.
+-- what was booked later. The days of a cell follow one another, and each of them keeps the ledger's equation.
+-- A bucket may be below zero on a past day: a late booking may date the departure of goods before their
+-- arrival. Read are the cells that moved, from the day before the first one that changed.
 with touched as (
 
     select

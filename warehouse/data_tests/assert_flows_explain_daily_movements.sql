@@ -1,5 +1,5 @@
--- Every unit by which on_hand moved belongs to exactly one flow, so a new kind that moves goods needs a flow of
--- its own.
+-- Every unit by which on_hand moved belongs to exactly one flow, so a new kind that moves goods needs a flow
+-- of its own.
 select *
 from {{ after(ref('fct_daily_movements'), 'tested_through', 'last_seq') }} as new_rows
 where

@@ -1,8 +1,8 @@
 {{ config(meta={'advice': 'bring the missing file of the archive back, or archive further if an entry is not whole; changes behind the gap wait'}) }}
 
 -- Every change that arrived is loaded: in each shard the numbers run on without a gap, from what was tested
--- before to the last one in the input of this run. A row names a shard whose changes wait behind a gap or in an
--- unfinished entry, and the first missing number.
+-- before to the last one in the input of this run. A row names a shard whose changes wait behind a gap or in
+-- an unfinished entry, and the first missing number.
 with arrived as (
 
     select

@@ -1,7 +1,7 @@
 {{ config(meta={'advice': 'a file brings other content for changes that are loaded already; `holdfast archive verify` says which file is right: remove the wrong one, and build once with --full-refresh'}) }}
 
--- A change that is loaded never comes again with another content. So a wrong value that was loaded is found when
--- the right file arrives. Read are the files of this run, and the loaded changes with the same numbers.
+-- A change that is loaded never comes again with another content. So a wrong value that was loaded is found
+-- when the right file arrives. Read are the files of this run, and the loaded changes with the same numbers.
 {%- set repeated = [] %}
 {%- if execute %}
     {%- set ranges %}

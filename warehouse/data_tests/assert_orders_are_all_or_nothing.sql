@@ -1,8 +1,8 @@
 -- An order over several shards ends in the same way in all of them. It is never paid in one shard and given
 -- back, or never held, in another. A part that is behind the others does not count, because it may still
--- follow. Best effort takes what is there, so an order with a short line may have left out a whole part. It may
--- also be tried again after it failed, and then leave out a part of the first attempt. So an aborted part counts
--- only if it went back after the others had taken their units. Read are the orders with new changes.
+-- follow. Best effort takes what is there, so an order with a short line may have left out a whole part. It
+-- may also be tried again after it failed, and then leave out a part of the first attempt. So an aborted part
+-- counts only if it went back after the others had taken their units. Read are the orders with new changes.
 with loaded as (
 
     select

@@ -1,7 +1,7 @@
 {{ config(tags=['prove']) }}
 
--- The balances of each cell, and the pool of each storefront, are the sums of all movements ever. They are made
--- by adding what is new, and this adds up everything again.
+-- The balances of each cell, and the pool of each storefront, are the sums of all movements ever. They are
+-- made by adding what is new, and this adds up everything again.
 with movements as (
 
     select

@@ -14,8 +14,8 @@ from table(holdfast.information_schema.copy_history(
 ))
 where status <> 'Loaded';
 
--- The new list of the ledger's stock takes the place of the old one at once. If it cannot be read, the old one
--- stays.
+-- The new list of the ledger's stock takes the place of the old one at once. If it cannot be read, the old
+-- one stays.
 truncate table holdfast.raw.ledger_stock_next;
 
 copy into holdfast.raw.ledger_stock_next

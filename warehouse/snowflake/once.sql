@@ -1,6 +1,6 @@
--- Snowflake: everything that is made once. An administrator runs this file, with the names of the bucket, of its
--- role in AWS and of the people filled in. It can run again at any time: it changes nothing that is there, and
--- adds the columns that came later. each_run.sql has what is done before each build.
+-- Snowflake: everything that is made once. An administrator runs this file, with the names of the bucket, of
+-- its role in AWS and of the people filled in. It can run again at any time: it changes nothing that is
+-- there, and adds the columns that came later. each_run.sql has what is done before each build.
 --
 -- There are four roles, each with the least that it needs:
 --
@@ -60,8 +60,8 @@ grant usage on schema holdfast.raw to role holdfast_builder;
 use role holdfast_owner;
 
 -- The landing table of the change stream, on every road. crates/changes/src/parquet/schema.rs describes the
--- columns up to occurred_at. Times are UTC. The last three say which file brought a row, as which row, and when
--- (UTC). They are null in rows that came by Snowpipe Streaming, except loaded_at.
+-- columns up to occurred_at. Times are UTC. The last three say which file brought a row, as which row, and
+-- when (UTC). They are null in rows that came by Snowpipe Streaming, except loaded_at.
 create table if not exists holdfast.raw.ledger_changes (
     shard integer not null,
     seq bigint not null,
@@ -128,8 +128,8 @@ create table if not exists holdfast.raw.ledger_changes (
 )
 cluster by (shard, cast(log_time as date));
 
--- For a table that is older than a column. A file without the column lands as null: the bucket did not move, or
--- log time counts as business time.
+-- For a table that is older than a column. A file without the column lands as null: the bucket did not move,
+-- or log time counts as business time.
 alter table holdfast.raw.ledger_changes add column if not exists home integer;
 alter table holdfast.raw.ledger_changes add column if not exists backordered_delta bigint;
 alter table holdfast.raw.ledger_changes add column if not exists backordered_after bigint;
@@ -153,8 +153,8 @@ alter table holdfast.raw.ledger_changes add column if not exists file_name varch
 alter table holdfast.raw.ledger_changes add column if not exists file_row bigint;
 alter table holdfast.raw.ledger_changes add column if not exists loaded_at timestamp_ntz;
 
--- The ledger's own stock. each_run.sql fills the second table and then replaces the first in one transaction, so
--- that no reader ever sees half a list.
+-- The ledger's own stock. each_run.sql fills the second table and then replaces the first in one transaction,
+-- so that no reader ever sees half a list.
 create table if not exists holdfast.raw.ledger_stock (
     shard integer not null,
     change_seq bigint not null,
@@ -193,9 +193,9 @@ grant usage on file format holdfast.raw.parquet_files to role holdfast_loader;
 grant usage on file format holdfast.raw.csv_files to role holdfast_loader;
 grant usage on stage holdfast.raw.archive to role holdfast_loader;
 
--- Snowpipe loads each new file. A file with an error is left out as a whole, and each_run.sql names it. Loading
--- a file twice does no harm, because stg_changes takes each change once. Snowpipe knows a file by its name for
--- 14 days; files of the archive are never changed.
+-- Snowpipe loads each new file. A file with an error is left out as a whole, and each_run.sql names it.
+-- Loading a file twice does no harm, because stg_changes takes each change once. Snowpipe knows a file by its
+-- name for 14 days; files of the archive are never changed.
 create pipe if not exists holdfast.raw.changes_pipe auto_ingest = true as
 copy into holdfast.raw.ledger_changes
 from @holdfast.raw.archive/changes/
