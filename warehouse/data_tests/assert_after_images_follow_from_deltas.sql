@@ -5,8 +5,12 @@
 with sums as (
 
     select
-        movements.*,
+        movements.change_id,
+        movements.cell_id,
+        movements.storefront,
         {%- for bucket in buckets() %}
+        movements.{{ bucket }}_delta,
+        movements.{{ bucket }}_after,
         sum(movements.{{ bucket }}_delta) over (
             partition by movements.cell_id{{ ', movements.storefront' if bucket == 'pool' }} order by movements.seq desc
             rows between unbounded preceding and current row

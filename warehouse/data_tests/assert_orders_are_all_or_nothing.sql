@@ -3,6 +3,7 @@
 -- follow. Best effort takes what is there, so an order with a short line may have left out a whole part. It
 -- may also be tried again after it failed, and then leave out a part of the first attempt. So an aborted part
 -- counts only if it went back after the others had taken their units. Read are the orders with new changes.
+-- One that cannot be judged yet, because a shard is behind, is judged by the next proof.
 with loaded as (
 
     select

@@ -84,6 +84,10 @@
             {% if refreshed %}
                 {% do check_coverage(staged) %}
             {% endif %}
+            {% if staged is not none and not refreshed and not positions() and run_query('select 1 from ' ~ staged ~ ' limit 1').rows | length > 0 %}
+                {{ exceptions.raise_compiler_error('the warehouse was built by an older release, which did not write down how far it came: '
+                    ~ 'build everything anew once with --full-refresh') }}
+            {% endif %}
             {% for position in positions() if staged is not none and not refreshed and position.time_zone != business_time_zone() %}
                 {{ exceptions.raise_compiler_error('the warehouse was built with the business time zone ' ~ position.time_zone
                     ~ ', and this run has ' ~ business_time_zone() ~ ': build with the same zone, or everything anew with --full-refresh') }}

@@ -120,6 +120,16 @@ def test_the_right_file_for_a_wrong_value_that_was_loaded_is_told_and_a_full_ref
     assert warehouse.rows(f"select principal from staging.stg_changes where shard = 0 and seq = {altered['seq']}") == [("anonymous",)]
 
 
+def test_a_warehouse_of_an_older_release_asks_for_a_rebuild(warehouse, small):
+    supply(warehouse, small)
+    assert bad(warehouse.build()) == set()
+    with duckdb.connect(str(warehouse.database)) as connection:
+        connection.execute("drop schema load cascade")
+    with pytest.raises(Exception, match="was built by an older release.*--full-refresh"):
+        warehouse.build()
+    assert bad(warehouse.build("--full-refresh")) == set()
+
+
 def test_what_failed_a_test_is_tested_again_until_it_is_right(warehouse, small):
     pieces = archive.whole_entries(small[0].changes, 40)
     wrong = copy.deepcopy(pieces[1])
