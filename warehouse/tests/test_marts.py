@@ -90,14 +90,13 @@ def test_stock_daily_has_the_closing_balances_of_the_days_with_movement_and_stoc
     assert built.rows(f"select sku, warehouse, stock_date, {BALANCES} from marts.stock_each_day order by 1, 2, 3") == sorted(each)
 
 
-def test_a_day_without_movement_has_no_row_in_stock_daily_and_one_in_stock_each_day(folder):
+def test_a_day_without_movement_has_no_row_in_stock_daily_and_one_in_stock_each_day(tmp_path):
     shard = history.Shard(0, random.Random(0), ["A", "B"], ["BER"])
     for sku, day in (("A", 0), ("B", 0), ("A", 5)):
         shard.now = history.START + datetime.timedelta(days=day)
         shard.change("received", sku, "BER", moves={"on_hand": 3, "free": 3})
         shard.commit_entry()
-    warehouse = Warehouse(folder)
-    warehouse.clear()
+    warehouse = Warehouse(tmp_path)
     archive.write_history(warehouse.changes, [shard])
     archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows([shard]))
     assert bad(warehouse.build()) == set()
