@@ -239,10 +239,10 @@ FAULTS_IN_TABLES = {
         {"assert_flows_explain_daily_movements"}),
     "a business day that is not that of its time": (
         "update staging.stg_changes set business_date = business_date + 1 where seq = 3",
-        {"assert_business_time_is_what_was_told"}),
+        {"assert_business_time_is_what_was_told", "assert_each_movement_is_on_one_business_day", "assert_daily_movements_add_up"}),
     "a business time that nobody said": (
         "update staging.stg_changes set happened_at = log_time + interval 1 millisecond where seq = 3",
-        {"assert_business_time_is_what_was_told"}),
+        {"assert_business_time_is_what_was_told", "assert_each_movement_is_on_one_business_day"}),
 }
 
 
