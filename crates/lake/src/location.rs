@@ -102,7 +102,7 @@ impl Location {
     pub fn with_lock(mut self, days: u32) -> Result<Self, LocationError> {
         if !self.is_bucket {
             return Err(LocationError {
-                location: self.prefix.to_string(),
+                location: "the folder".to_owned(),
                 reason: "a folder cannot lock files until a date: leave the lock out, or use a bucket with object lock \
                          (files in a folder are only made read-only, which their owner can undo)"
                     .to_owned(),

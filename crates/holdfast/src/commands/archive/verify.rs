@@ -112,8 +112,7 @@ fn print(proof: &Proof, context: &Context) -> anyhow::Result<()> {
         if !proof.has_versions {
             context.output.note(
                 "the store gave no versions, so only what is there now was looked at, and a file can be deleted by whoever may \
-                 write there"
-                    .to_owned(),
+                 write there",
             );
         }
         if proof.ok {
