@@ -7,8 +7,9 @@ use holdfast_client::v1;
 use super::streams;
 use crate::context::Context;
 
-/// Opens the archive of the changes before those that the nodes begin with: the one at `given`, or else the one
-/// that a required consumer names. Returns None when the nodes have all changes, and when no archive is known.
+/// Opens the archive of the changes before those that the nodes begin with: the one at `given`, or else the
+/// one that a required consumer names. Returns None when the nodes have all changes, and when no archive is
+/// known.
 ///
 /// # Errors
 /// When the archive cannot be opened, when the given one belongs to another cluster, or when no node answers.
