@@ -19,8 +19,8 @@ use crate::render;
 pub(crate) struct Args {
     #[command(flatten)]
     reservation: ReservationArgs,
-    /// Archived Parquet files (a folder, file:///folder or s3://bucket/prefix) with the changes that the nodes
-    /// have dropped. When left out, a registered archive is read
+    /// Archive of Parquet files (a folder, file:///folder or s3://bucket/prefix) with the changes that the
+    /// nodes have dropped. When left out, a registered archive is read
     #[arg(long, value_name = "URL|FOLDER")]
     archive: Option<String>,
 }

@@ -50,8 +50,8 @@ struct RegisterArgs {
     /// Keep every change on the nodes until this consumer has passed it
     #[arg(long)]
     required: bool,
-    /// Place to which it brings the changes; for an archive its URL or folder, without user or password. A folder
-    /// is registered with its whole path
+    /// Place to which it brings the changes; for an archive its URL or folder, without user or password. A
+    /// folder is registered with its whole path
     #[arg(
         long,
         default_value = "",

@@ -7,11 +7,12 @@ use holdfast_client::v1;
 use super::streams;
 use crate::context::Context;
 
-/// Opens the archive of the changes before those that the nodes begin with: the one at `given`, or else the one
-/// that a required consumer names. Returns None when the nodes have all changes, and when no archive is known.
+/// Opens the archive of the changes before those that the nodes begin with: the one at `given`, or else the
+/// one that a required consumer names. Returns None when the nodes have all changes, and when no archive is
+/// known.
 ///
 /// # Errors
-/// When the archive cannot be opened or belongs to another cluster, or when no node answers.
+/// When the archive cannot be opened, when the given one belongs to another cluster, or when no node answers.
 pub(crate) async fn archive(
     context: &Context,
     positions: &[v1::ShardPosition],
@@ -27,8 +28,17 @@ pub(crate) async fn archive(
     };
     let (_, cluster_id) = streams::positions_and_cluster(context.client()?, None).await?;
     let archive = open(&place)?;
-    archive.check_owner(cluster_id).await?;
-    Ok(Some(archive))
+    match archive.check_owner(cluster_id).await {
+        Ok(()) => Ok(Some(archive)),
+        // After a restore, the consumers and their locations are those of the cluster that was backed up.
+        Err(error) if given.is_none() => {
+            context
+                .output
+                .note(format!("the registered archive at {place} is not read: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Opens the archive at a place that a node named.
