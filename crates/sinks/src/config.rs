@@ -19,12 +19,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has a key or a value that is not known.
-    #[error("{}: {source}", path.display())]
+    #[error("{}, line {line}: {reason}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// The fault, with its line.
-        source: Box<toml::de::Error>,
+        /// The line, from 1; 1 when the fault has no place.
+        line: usize,
+        /// The fault, in words. Without the text of the line, which may have a secret.
+        reason: String,
     },
     /// A secret cannot be read.
     #[error("{name}: {reason}")]
@@ -64,14 +66,29 @@ pub enum SinkConfig {
     Redis(crate::redis::RedisConfig),
 }
 
-/// Where a secret is. It is never written in the configuration itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+/// Where a secret is: `{ file = "path" }` or `{ env = "VARIABLE" }`. It is never written in the configuration
+/// itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretReference {
     /// In a file, without a line break at its end.
     File(PathBuf),
     /// In an environment variable.
     Env(String),
+}
+
+// By hand: the derived code repeats a value that it did not expect, and that may be the secret itself.
+impl<'de> Deserialize<'de> for SecretReference {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const SHAPE: &str = "a secret (a password or a key) is not written here: name its file as { file = \"path\" } \
+                             or its environment variable as { env = \"VARIABLE\" }";
+        let fault = || serde::de::Error::custom(SHAPE);
+        let table = BTreeMap::<String, String>::deserialize(from).map_err(|_| fault())?;
+        match table.into_iter().collect::<Vec<_>>().as_slice() {
+            [(kind, path)] if kind == "file" => Ok(Self::File(path.into())),
+            [(kind, variable)] if kind == "env" => Ok(Self::Env(variable.clone())),
+            _ => Err(fault()),
+        }
+    }
 }
 
 /// A secret. It is never shown.
@@ -155,9 +172,13 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Wrong {
-            path: path.to_owned(),
-            source: Box::new(source),
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            ConfigError::Wrong {
+                path: path.to_owned(),
+                line: before.map_or(0, |before| before.matches('\n').count()) + 1,
+                reason: error.message().to_owned(),
+            }
         })?;
         config.check()?;
         Ok(config)
@@ -206,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_can_be_used() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cluster/sinks.toml");
+        let config = Config::read(&path).unwrap();
+        assert!(config.sinks.contains_key("product-pages"));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_the_place() {
         for (text, part) in [
             ("", "there is no sink"),
@@ -226,6 +254,24 @@ mod tests {
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for wrong in [
+            "password = 'hush-hush'",
+            "password = { value = 'hush-hush' }",
+            "password = { file = 'x', env = 'hush-hush' }",
+            "password = hush-hush",
+            "password = ['hush-hush']",
+        ] {
+            let text = format!("[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\n{wrong}\n");
+            let error = read(&text).unwrap_err().to_string();
+            assert!(
+                error.contains("line ") && !error.contains("hush"),
+                "{wrong}: {error}"
+            );
         }
     }
 

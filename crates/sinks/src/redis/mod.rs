@@ -131,6 +131,15 @@ impl RedisSink {
         Generations::new(&self.config.prefix, self.cluster_id, self.shard_count)
     }
 
+    /// Finds the generation that is written to, and changes nothing. Returns None when there is none.
+    async fn readable(&self, connection: &mut Connection) -> Result<Option<Keys>, SinkError> {
+        let number = match self.generation {
+            Some(number) => Some(number),
+            None => self.generations().followed(connection).await?,
+        };
+        Ok(number.map(|number| Keys::new(&self.config.prefix, number)))
+    }
+
     /// Connects, and finds the generation to write to.
     async fn connect(&self) -> Result<(Connection, Generations, Keys), SinkError> {
         let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
@@ -146,7 +155,10 @@ impl RedisSink {
 #[async_trait]
 impl Sink for RedisSink {
     async fn position(&self, shard: u32) -> Result<Position, SinkError> {
-        let (mut connection, _, keys) = self.connect().await?;
+        let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
+        let Some(keys) = self.readable(&mut connection).await? else {
+            return Ok(Position::default());
+        };
         writer::position(&mut connection, &keys, shard, self.cluster_id).await
     }
 
