@@ -162,8 +162,8 @@ impl Server {
         }
     }
 
-    /// Removes bytes from the end of the append-only file of a server that does not run, as a machine does that
-    /// dies in the middle of a write.
+    /// Removes bytes from the end of the append-only file, as a machine does that dies in the middle of a
+    /// write. The server must not run.
     ///
     /// # Errors
     /// When there is no such file, or it is shorter.
@@ -241,7 +241,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three servers, shares the slots among them, and waits until each of them says that all are served.
+    /// Starts three servers, shares the slots among them, and waits until each of them says that all are
+    /// served.
     ///
     /// # Errors
     /// When they do not come together.

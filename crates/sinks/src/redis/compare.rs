@@ -250,8 +250,8 @@ impl Comparing<'_> {
         Ok(now)
     }
 
-    /// Brings the stock policies of a SKU from an earlier change to the one of its cells. The answer about one
-    /// SKU does not have them, so they are read from its changes.
+    /// Brings the stock policies of a SKU from an earlier change to the one of its cells. The answer about
+    /// one SKU does not have them, so they are read from its changes.
     async fn follow_policies(&self, shard: u32, listed: &mut Listed, from_seq: u64) -> Result<(), SinkError> {
         let request = TailChangesRequest {
             shard,

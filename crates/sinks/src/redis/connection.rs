@@ -148,8 +148,8 @@ impl Connection {
         answer.map_err(|error| fault::of(doing, &error))
     }
 
-    /// Returns some keys that match a pattern, and the cursor to go on with; 0 at the end. `tag` is a key with
-    /// the same hash tag: on a cluster, its node is asked.
+    /// Returns some keys that match a pattern, and the cursor to go on with; 0 at the end. `tag` is a key
+    /// with the same hash tag: on a cluster, its node is asked.
     pub(crate) async fn scan(
         &mut self,
         tag: &str,

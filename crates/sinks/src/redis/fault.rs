@@ -1,4 +1,4 @@
-//! What an error of Redis means for a sink.
+//! Errors of Redis, and what they mean for a sink.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 

@@ -19,8 +19,8 @@ if number then return number end
 redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'cluster', ARGV[2])
 return ARGV[1]";
 
-/// Gives up the generation of a rebuild that has died, and begins the next one. Does nothing when that rebuild
-/// is not the one that builds, or still runs. Returns the one being built.
+/// Gives up the generation of a rebuild that has died, and begins the next one. Does nothing when that
+/// rebuild is not the one that builds, or still runs. Returns the one being built.
 const GIVE_UP: &str = "
 local number, rebuild = unpack(redis.call('HMGET', KEYS[1], 'generation', 'rebuild'))
 if number ~= ARGV[1] or not rebuild or redis.call('EXISTS', KEYS[2]) == 1 then return number end
@@ -124,8 +124,8 @@ impl Generations {
                     retry_after_ms: 1_000,
                 });
             }
-            // That rebuild has died: its view is not complete. Another runner may see it at the same time, and
-            // another rebuild may begin.
+            // That rebuild has died: its view is not complete. Another runner may see it at the same time,
+            // and another rebuild may begin.
             return self.give_up(connection, number).await;
         }
         self.begin(connection, 1).await

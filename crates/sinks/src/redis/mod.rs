@@ -1,11 +1,11 @@
-//! What product pages read, kept in Redis.
+//! The view that product pages read, kept in Redis.
 //!
 //! ```text
-//!  {holdfast}:live                       the generation that readers use, and how many shards there are
-//!  holdfast:1:{0003}:shard               how far shard 3 is: seq, log time, when it was last known to be current
-//!  holdfast:1:{0003}:sku:SHIRT-1         what each storefront can sell, over all warehouses and by warehouse
+//!  {holdfast}:live                       the generation that readers use, and the number of shards
+//!  holdfast:1:{0003}:shard               how far shard 3 is: seq, log time, when it was last current
+//!  holdfast:1:{0003}:sku:SHIRT-1         what each storefront can sell, in all and by warehouse
 //!  holdfast:1:{0003}:cell:LONDON|SHIRT-1 every bucket of one cell
-//!  holdfast:1:{0003}:front:SHIRT-1       which storefronts have a pool or a stock policy, and may they borrow
+//!  holdfast:1:{0003}:front:SHIRT-1       the storefronts with a pool or a stock policy: may they borrow
 //! ```
 //!
 //! All keys of a shard have the same hash tag, so on a cluster they are on one node. One script (`apply.lua`)

@@ -1,4 +1,4 @@
-//! What a view must be after some changes, told by the contract with readers and not by the sink's code.
+//! A view as it must be after some changes, by the contract with readers and not by the sink's code.
 
 use std::collections::{BTreeMap, BTreeSet};
 

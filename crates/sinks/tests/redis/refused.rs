@@ -1,4 +1,4 @@
-//! What a server says no to, and what a person is told. No message has a secret.
+//! Servers that say no, and what a person is told. No message has a secret.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! What users of Redis must be allowed: the commands of `docs/redis.md` are run as they stand there.
+//! Rights of users in Redis: the commands of `docs/redis.md` are run as they stand there.
 
 use holdfast_sinks::sink::Sink as _;
 use holdfast_test_redis::{Cluster, Server};

@@ -1,4 +1,5 @@
-//! Random but sound changes of one shard: no bucket falls below 0, and each change says what is in it afterwards.
+//! Random but sound changes of one shard: no bucket falls below 0, and each change says what it holds
+//! afterwards.
 
 use std::collections::BTreeMap;
 
