@@ -22,12 +22,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has a key or a value that is not known.
-    #[error("{}: {source}", path.display())]
+    #[error("{}, line {line}: {reason}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// The fault, with its line.
-        source: Box<toml::de::Error>,
+        /// The line, from 1; 1 when the fault has no place.
+        line: usize,
+        /// The fault, in words. Without the text of the line, which may have a secret.
+        reason: String,
     },
     /// A setting has a value that cannot work.
     #[error(transparent)]
@@ -66,9 +68,13 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Wrong {
-            path: path.to_owned(),
-            source: Box::new(source),
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            ConfigError::Wrong {
+                path: path.to_owned(),
+                line: before.map_or(0, |before| before.matches('\n').count()) + 1,
+                reason: error.message().to_owned(),
+            }
         })?;
         config.check()?;
         Ok(config)
@@ -119,6 +125,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_can_be_used() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cluster/sinks.toml");
+        let config = Config::read(&path).unwrap();
+        assert!(config.sinks.contains_key("product-pages"));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_the_place() {
         for (text, part) in [
             ("", "there is no sink"),
@@ -139,6 +152,24 @@ mod tests {
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for wrong in [
+            "password = 'hush-hush'",
+            "password = { value = 'hush-hush' }",
+            "password = { file = 'x', env = 'hush-hush' }",
+            "password = hush-hush",
+            "password = ['hush-hush']",
+        ] {
+            let text = format!("[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\n{wrong}\n");
+            let error = read(&text).unwrap_err().to_string();
+            assert!(
+                error.contains("line ") && !error.contains("hush"),
+                "{wrong}: {error}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Settings that several kinds of sinks have: secrets, which are named by their place, and times.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,14 +27,29 @@ pub enum SettingError {
     },
 }
 
-/// Where a secret is. It is never written in the configuration itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+/// Where a secret is: `{ file = "path" }` or `{ env = "VARIABLE" }`. It is never written in the configuration
+/// itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretReference {
     /// In a file, without a line break at its end.
     File(PathBuf),
     /// In an environment variable.
     Env(String),
+}
+
+// By hand: the derived code repeats a value that it did not expect, and that may be the secret itself.
+impl<'de> Deserialize<'de> for SecretReference {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const SHAPE: &str = "a secret (a password or a key) is not written here: name its file as { file = \"path\" } \
+                             or its environment variable as { env = \"VARIABLE\" }";
+        let fault = || serde::de::Error::custom(SHAPE);
+        let table = BTreeMap::<String, String>::deserialize(from).map_err(|_| fault())?;
+        match table.into_iter().collect::<Vec<_>>().as_slice() {
+            [(kind, path)] if kind == "file" => Ok(Self::File(path.into())),
+            [(kind, variable)] if kind == "env" => Ok(Self::Env(variable.clone())),
+            _ => Err(fault()),
+        }
+    }
 }
 
 /// A secret. It is never shown.
