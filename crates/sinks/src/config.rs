@@ -64,6 +64,8 @@ pub struct Config {
 pub enum SinkConfig {
     /// A view for product pages in Redis.
     Redis(crate::redis::RedisConfig),
+    /// A table in Snowflake.
+    Snowflake(Box<crate::snowflake::SnowflakeConfig>),
 }
 
 /// Where a secret is. It is never written in the configuration itself.

@@ -16,6 +16,7 @@
 //! - [`runner`] has one task for each shard of each sink. A sink that is down or says no stops alone.
 //! - [`status`] is what the runner knows of each of them: state, position, lag.
 //! - [`redis`] keeps what product pages read: cells, and what each storefront can sell.
+//! - [`snowflake`] streams rows into a table of Snowflake.
 //!
 //! Start reading in `sink.rs`, then `runner/shard.rs`.
 
@@ -23,4 +24,5 @@ pub mod config;
 pub mod redis;
 pub mod runner;
 pub mod sink;
+pub mod snowflake;
 pub mod status;
