@@ -32,6 +32,28 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route(&format!("{PIPE}:bulk-channel-status"), web::post().to(status));
 }
 
+/// An append that has begun to arrive and is not answered yet, however it ends.
+struct InFlight {
+    shared: Shared,
+    channel: String,
+}
+
+impl InFlight {
+    fn new(shared: &Shared, channel: &str) -> Self {
+        lock(shared).arriving(channel);
+        Self {
+            shared: Arc::clone(shared),
+            channel: channel.to_owned(),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        lock(&self.shared).arrived(&self.channel);
+    }
+}
+
 async fn hostname(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
     let mut snowflake = lock(&shared);
     let fault = snowflake.begin(Endpoint::Hostname);
@@ -81,7 +103,7 @@ async fn append(
     shared: web::Data<Shared>,
 ) -> HttpResponse {
     let (database, schema, pipe, channel) = path.into_inner();
-    lock(&shared).arriving(&channel);
+    let _in_flight = InFlight::new(&shared, &channel);
     let mut body = Vec::new();
     while let Some(Ok(chunk)) = payload.next().await {
         if body.len() + chunk.len() <= BODY_MAX {
@@ -89,7 +111,6 @@ async fn append(
         }
     }
     let mut snowflake = lock(&shared);
-    snowflake.arrived(&channel);
     let fault = snowflake.begin(Endpoint::Append);
     let query = url::form_urlencoded::parse(request.query_string().as_bytes());
     let query: BTreeMap<String, String> = query.into_owned().collect();

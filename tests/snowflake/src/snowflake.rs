@@ -60,7 +60,7 @@ pub struct Snowflake {
     error_rows: Vec<ErrorRow>,
     scoped: BTreeMap<String, i64>,
     scoped_made: u64,
-    faults: BTreeMap<Endpoint, VecDeque<Fault>>,
+    faults: BTreeMap<Endpoint, VecDeque<Option<Fault>>>,
     requests: BTreeMap<Endpoint, u64>,
     statuses: BTreeMap<u16, u64>,
     violations: Vec<String>,
@@ -123,13 +123,19 @@ impl Snowflake {
 
     /// Orders a failure of the next request of this kind that has none yet.
     pub fn plan(&mut self, endpoint: Endpoint, fault: Fault) {
-        self.faults.entry(endpoint).or_default().push_back(fault);
+        self.faults.entry(endpoint).or_default().push_back(Some(fault));
+    }
+
+    /// Orders that this many requests of this kind go well, before the failure that is ordered next.
+    pub fn let_pass(&mut self, endpoint: Endpoint, requests: usize) {
+        let planned = self.faults.entry(endpoint).or_default();
+        planned.extend(std::iter::repeat_n(None, requests));
     }
 
     /// Returns how many ordered failures have not happened yet.
     #[must_use]
     pub fn planned(&self) -> usize {
-        self.faults.values().map(VecDeque::len).sum()
+        self.faults.values().flatten().flatten().count()
     }
 
     /// Returns the rows of the table, in the order in which they were committed.
@@ -179,6 +185,15 @@ impl Snowflake {
         self.scoped.clear();
     }
 
+    /// Makes a token for the host that takes rows, for requests that a test writes by hand.
+    pub fn issue_token(&mut self) -> String {
+        self.scoped_made += 1;
+        let token = format!("scoped-{}", self.scoped_made);
+        let until = self.now_s() + self.options.scoped_lifetime_s;
+        self.scoped.insert(token.clone(), until);
+        token
+    }
+
     /// Replaces the public keys of the user.
     pub fn set_public_keys(&mut self, keys: Vec<Vec<u8>>) {
         self.options.public_keys = keys;
@@ -212,7 +227,7 @@ impl Snowflake {
     /// Counts a request, and returns the failure that was ordered for it.
     pub(crate) fn begin(&mut self, endpoint: Endpoint) -> Option<Fault> {
         *self.requests.entry(endpoint).or_default() += 1;
-        self.faults.get_mut(&endpoint)?.pop_front()
+        self.faults.get_mut(&endpoint)?.pop_front().flatten()
     }
 
     pub(crate) fn check_user(&mut self, token: &str, kind: Option<&str>) -> Result<(), Refusal> {
@@ -239,11 +254,7 @@ impl Snowflake {
             self.violate(format!("the scope is {scope}"));
             return Err(refusal(400, "invalid_scope", "the scope is not the ingest host"));
         }
-        self.scoped_made += 1;
-        let token = format!("scoped-{}", self.scoped_made);
-        let until = self.now_s() + self.options.scoped_lifetime_s;
-        self.scoped.insert(token.clone(), until);
-        Ok(token)
+        Ok(self.issue_token())
     }
 
     pub(crate) fn check_scoped(&mut self, token: &str, host: &str, port: u16) -> Result<(), Refusal> {

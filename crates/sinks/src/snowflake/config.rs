@@ -78,6 +78,9 @@ pub struct Limits {
     /// The time that opening waits for rows of the past to be committed.
     #[serde(deserialize_with = "duration")]
     pub uncommitted_patience: Duration,
+    /// The first pause before a request is sent again that Snowflake had no time for; it doubles from there.
+    #[serde(deserialize_with = "duration")]
+    pub throttled_pause: Duration,
     /// The time that a request may take.
     #[serde(deserialize_with = "duration")]
     pub request_patience: Duration,
@@ -98,6 +101,7 @@ impl Default for Limits {
             count_patience: Duration::from_secs(60),
             check_counts: true,
             uncommitted_patience: Duration::from_secs(60),
+            throttled_pause: Duration::from_millis(250),
             request_patience: Duration::from_secs(60),
             token_age: Duration::from_secs(45 * 60),
         }

@@ -21,8 +21,6 @@ use crate::sink::{Position, SinkError, Writer};
 
 /// The attempts to send a request that Snowflake has no time for.
 const ATTEMPTS: u32 = 5;
-/// The first pause before such a request is sent again; it doubles from there.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest pause that is waited for here. The runner waits for longer ones.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
@@ -95,7 +93,7 @@ impl ChannelWriter {
                 Err(RequestError::Answered(failure))
                     if failure.is_throttled() && attempt < ATTEMPTS && failure.retry_after <= PAUSE_MAX =>
                 {
-                    let pause = PAUSE_MIN * 2u32.pow(attempt - 1);
+                    let pause = self.limits.throttled_pause * 2u32.pow(attempt - 1);
                     let pause = pause.mul_f64(rand::random_range(0.5..=1.0));
                     tokio::time::sleep(pause.max(failure.retry_after)).await;
                 }
