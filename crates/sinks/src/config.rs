@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::archive::ArchiveConfig;
 use crate::redis::RedisConfig;
 use crate::settings::SettingError;
+use crate::snowflake::SnowflakeConfig;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ pub enum SinkConfig {
     Redis(RedisConfig),
     /// An archive in a folder or an object store.
     Archive(ArchiveConfig),
+    /// A table in Snowflake.
+    Snowflake(Box<SnowflakeConfig>),
 }
 
 impl Config {

@@ -19,6 +19,7 @@
 //! - [`status`] is what the runner knows of each of them: state, position, lag.
 //! - [`archive`] keeps every change, in files that prove themselves.
 //! - [`redis`] keeps what product pages read: cells, and what each storefront can sell.
+//! - [`snowflake`] streams rows into a table of Snowflake.
 //!
 //! Start reading in `sink.rs`, then `runner/shard.rs`.
 
@@ -33,4 +34,5 @@ pub mod redis;
 pub mod runner;
 pub mod settings;
 pub mod sink;
+pub mod snowflake;
 pub mod status;

@@ -8,6 +8,7 @@ use crate::redis::RedisSink;
 use crate::runner::{Cluster, NamedSink};
 use crate::settings::SettingError;
 use crate::sink::Sink;
+use crate::snowflake;
 
 /// Makes every sink of a configuration, for a cluster. Connects to nothing.
 ///
@@ -32,6 +33,7 @@ fn sink(name: &str, config: &SinkConfig, cluster: &Cluster) -> Result<Arc<dyn Si
             let sink = RedisSink::new(name, config.clone(), cluster.cluster_id, shard_count)?;
             Arc::new(sink)
         }
+        SinkConfig::Snowflake(config) => snowflake::sink(name, cluster.cluster_id, config)?,
         SinkConfig::Archive(config) => Arc::new(ArchiveSink::new(name, config, cluster.clone())?),
     })
 }

@@ -15,4 +15,4 @@ mod tests;
 pub use columns::DecodeError;
 pub use read::{Decoder, decode};
 pub use row::EncodeError;
-pub use write::encode;
+pub use write::{batch, encode};

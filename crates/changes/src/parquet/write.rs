@@ -38,7 +38,11 @@ pub fn encode(changes: &[Change]) -> Result<Bytes, EncodeError> {
 /// The rows of one batch. Limits the memory of the arrays, which exist beside the changes themselves.
 const ROWS_PER_BATCH: usize = 16 * 1024;
 
-fn batch(changes: &[Change]) -> Result<RecordBatch, EncodeError> {
+/// Returns these changes as rows in the columns of the schema, for a writer of another format.
+///
+/// # Errors
+/// [`EncodeError`]: a change does not fit the columns.
+pub fn batch(changes: &[Change]) -> Result<RecordBatch, EncodeError> {
     let mut columns = Columns::new();
     for change in changes {
         columns.push(change)?;
