@@ -64,16 +64,33 @@ pub struct Config {
 pub enum SinkConfig {
     /// A view for product pages in Redis.
     Redis(crate::redis::RedisConfig),
+    /// Records in Kafka topics.
+    Kafka(crate::kafka::KafkaConfig),
 }
 
-/// Where a secret is. It is never written in the configuration itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+/// Where a secret is: `{ file = "path" }` or `{ env = "VARIABLE" }`. It is never written in the configuration
+/// itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretReference {
     /// In a file, without a line break at its end.
     File(PathBuf),
     /// In an environment variable.
     Env(String),
+}
+
+// By hand: the derived code repeats a value that it did not expect, and that may be the secret itself.
+impl<'de> Deserialize<'de> for SecretReference {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const SHAPE: &str = "a secret (a password or a key) is not written here: name its file as { file = \"path\" } \
+                             or its environment variable as { env = \"VARIABLE\" }";
+        let fault = || serde::de::Error::custom(SHAPE);
+        let table = BTreeMap::<String, String>::deserialize(from).map_err(|_| fault())?;
+        match table.into_iter().collect::<Vec<_>>().as_slice() {
+            [(kind, path)] if kind == "file" => Ok(Self::File(path.into())),
+            [(kind, variable)] if kind == "env" => Ok(Self::Env(variable.clone())),
+            _ => Err(fault()),
+        }
+    }
 }
 
 /// A secret. It is never shown.
@@ -161,10 +178,13 @@ impl Config {
                 "there is no sink: add a section such as [sinks.product-pages]",
             ));
         }
-        for name in self.sinks.keys() {
+        for (name, config) in &self.sinks {
             let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
                 return Err(sink(name, "a name has 1 to 32 of the characters a-z, 0-9 and -"));
+            }
+            if let SinkConfig::Kafka(kafka) = config {
+                kafka.check(name)?;
             }
         }
         Ok(())
@@ -210,9 +230,22 @@ mod tests {
                 "password",
             ),
             ("listen = 'x'\n", "listen"),
+            (
+                "[sinks.a]\ntype = 'kafka'\nbootstrap_servers = ['k:9092']\nproperties = { acks = 1 }",
+                "sink a: properties.\"acks\": 1 would lose records",
+            ),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_written_in_the_configuration_is_not_repeated() {
+        for password in ["'hush'", "{ file = 'p', env = 'hush' }", "{ hush = 'p' }", "[ 'hush' ]"] {
+            let text = format!("[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\npassword = {password}");
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains("{ env = ") && !error.contains("hush"), "{error}");
         }
     }
 

@@ -15,11 +15,13 @@
 //! - [`config`] reads `sinks.toml`. Secrets are named there by file or environment variable, never written.
 //! - [`runner`] has one task for each shard of each sink. A sink that is down or says no stops alone.
 //! - [`status`] is what the runner knows of each of them: state, position, lag.
+//! - [`kafka`] writes records into topics.
 //! - [`redis`] keeps what product pages read: cells, and what each storefront can sell.
 //!
 //! Start reading in `sink.rs`, then `runner/shard.rs`.
 
 pub mod config;
+pub mod kafka;
 pub mod redis;
 pub mod runner;
 pub mod sink;
