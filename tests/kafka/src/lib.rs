@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub type Quantities = BTreeMap<(String, String, String), i64>;
 
 /// Makes the changes of one shard, and knows what they add up to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shop {
     shard: u32,
     seq: u64,
@@ -35,6 +35,11 @@ impl Shop {
             dice: u64::from(shard) + 1,
             quantities: Quantities::new(),
         }
+    }
+
+    /// Returns the shard.
+    pub fn shard(&self) -> u32 {
+        self.shard
     }
 
     /// Returns the number of the last change.
@@ -80,7 +85,8 @@ impl Shop {
     }
 
     fn change(&mut self) -> Change {
-        let sku = format!("SKU-{}-{}", self.shard, self.throw(20));
+        let article = self.throw(20);
+        let sku = format!("SKU-{}-{article}", self.shard);
         let warehouse = format!("W{}", self.throw(2));
         let units = 1 + self.throw(9) as i64;
         let free = self.units(&sku, &warehouse, "free");

@@ -12,6 +12,10 @@ pub(super) fn sink_error(what: &str, error: &KrafkaError) -> SinkError {
         KrafkaError::Fenced { .. } => return taken_over(what, error),
         KrafkaError::Broker { code, .. } if is_fence(*code) => return taken_over(what, error),
         KrafkaError::Broker { code, .. } => advice_for(*code),
+        KrafkaError::TransactionAbortable { message } => match code_in(message) {
+            Some(code) if is_fence(code) => return taken_over(what, error),
+            code => code.and_then(advice_for),
+        },
         KrafkaError::Auth { .. } => Some("check the user, the password and the certificates of the section"),
         KrafkaError::UnknownTopic { .. } => Some(NO_TOPIC),
         KrafkaError::Config { .. } => Some("check the section of this sink"),
@@ -51,12 +55,21 @@ fn is_fence(code: ErrorCode) -> bool {
     )
 }
 
+/// Returns the code for which a record of a transaction failed. The client says it in words alone, as `produce to
+/// TOPIC-PARTITION failed with CODE`.
+fn code_in(message: &str) -> Option<ErrorCode> {
+    let (_, word) = message.rsplit_once(" failed with ")?;
+    let word = word.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
+    let mut codes = (-1..=i16::from(u8::MAX)).map(ErrorCode::from_i16);
+    codes.find(|code| format!("{code:?}") == word)
+}
+
 /// Returns what a person can do, for codes that do not pass by themselves.
 fn advice_for(code: ErrorCode) -> Option<&'static str> {
     let advice = match code {
         ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::InvalidTopic => NO_TOPIC,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidMessageSize => {
-            "a record is larger than the topic allows: raise max.message.bytes of the topics (nothing is skipped)"
+            "records are larger than the topic allows: raise its max.message.bytes above batch.size (nothing is skipped)"
         }
         ErrorCode::TopicAuthorizationFailed => {
             "allow the user of this sink to WRITE and DESCRIBE the topics, and to READ the one for positions"
@@ -143,11 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn the_code_of_a_record_that_failed_is_read_from_the_words() {
+        let failed = "produce to holdfast.cells-0 failed with MessageTooLarge";
+        assert_eq!(code_in(failed), Some(ErrorCode::MessageTooLarge));
+        let nested = format!("cannot send: a send failed (transaction must be aborted: {failed}); abort it");
+        assert_eq!(code_in(&nested), Some(ErrorCode::MessageTooLarge));
+        for other in ["", "produce failed with ", "it failed with Something", "timed out"] {
+            assert_eq!(code_in(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_younger_producer_is_another_runner() {
         for error in [
             KrafkaError::fenced("x"),
             KrafkaError::broker(ErrorCode::ProducerFenced, "x"),
             KrafkaError::broker(ErrorCode::InvalidProducerEpoch, "x"),
+            KrafkaError::transaction_abortable("produce to t-0 failed with InvalidProducerEpoch"),
         ] {
             assert!(matches!(sink_error("y", &error), SinkError::TakenOver { .. }));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
+use futures::future::try_join_all;
 use holdfast_api::v1::Change;
 use krafka::error::KrafkaError;
 use krafka::producer::TransactionalProducer;
@@ -75,39 +75,26 @@ impl KafkaWriter {
         );
         let fault = |error: KrafkaError| sink_error(&what, &error);
         producer.begin().map_err(fault)?;
-        let mut sent = Vec::new();
         for step in changes.chunks(STEP_CHANGES) {
             let partitions = self.records(step)?;
             // Records of one partition in their order; the partitions beside each other, because the brokers
-            // may have to be told of each of them first.
+            // may have to be told of each of them first. A record that fails later fails the commit.
             let enqueued = partitions.into_values().map(async |records| {
-                let mut sent = Vec::with_capacity(records.len());
                 for record in records {
-                    match producer.enqueue(record).await {
-                        Ok(handle) => sent.push(handle),
-                        Err(error) => return (sent, Some(error)),
-                    }
+                    let _acknowledgement = producer.enqueue(record).await?;
                 }
-                (sent, None)
+                Ok::<_, KrafkaError>(())
             });
-            let mut failed = None;
-            for (of_partition, error) in join_all(enqueued).await {
-                sent.extend(of_partition);
-                failed = failed.or(error);
-            }
-            if let Some(error) = failed {
-                return Err(sink_error(&what, &cause(sent, error).await));
-            }
+            try_join_all(enqueued).await.map_err(fault)?;
         }
-        let position = position_record(&self.topics.positions, &after).map_err(|reason| SinkError::Unwritable {
+        let position = position_record(&self.topics.positions, &after);
+        let position = position.map_err(|reason| SinkError::Unwritable {
             shard: after.shard,
             seq: after.through_seq,
             what: reason,
         })?;
-        sent.push(producer.enqueue(position).await.map_err(fault)?);
-        if let Err(error) = producer.commit().await {
-            return Err(sink_error(&what, &cause(sent, error).await));
-        }
+        let _acknowledgement = producer.enqueue(position).await.map_err(fault)?;
+        producer.commit().await.map_err(fault)?;
         self.at = after;
         Ok(())
     }
@@ -190,22 +177,6 @@ pub(super) fn close_soon(producer: TransactionalProducer) {
             tracing::debug!(id, %error, "a transaction is left to its timeout");
         }
     });
-}
-
-/// Returns the error for which the brokers refused a record: the one of a commit says only that some record
-/// failed.
-async fn cause(sent: Vec<krafka::producer::DeliveryHandle>, error: KrafkaError) -> KrafkaError {
-    if !error.requires_abort() {
-        return error;
-    }
-    // All have an outcome, or get one when the transaction is given up: the first failure is the cause.
-    for sent in sent {
-        match tokio::time::timeout(Duration::ZERO, sent).await {
-            Ok(Err(cause)) if !cause.requires_abort() => return cause,
-            _ => {}
-        }
-    }
-    error
 }
 
 fn closed() -> SinkError {
