@@ -242,7 +242,12 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_written_in_the_configuration_is_not_repeated() {
-        for password in ["'hush'", "{ file = 'p', env = 'hush' }", "{ hush = 'p' }", "[ 'hush' ]"] {
+        for password in [
+            "'hush'",
+            "{ file = 'p', env = 'hush' }",
+            "{ hush = 'p' }",
+            "[ 'hush' ]",
+        ] {
             let text = format!("[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\npassword = {password}");
             let error = read(&text).unwrap_err().to_string();
             assert!(error.contains("{ env = ") && !error.contains("hush"), "{error}");

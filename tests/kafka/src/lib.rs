@@ -5,9 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail, ensure};
-use holdfast_api::v1::{
-    Bucket, BucketMove, Cause, Change, ChangeKind, ReservationEffect, ReservationState,
-};
+use holdfast_api::v1::{Bucket, BucketMove, Cause, Change, ChangeKind, ReservationEffect, ReservationState};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -21,7 +19,7 @@ pub struct Shop {
     seq: u64,
     log_index: u64,
     dice: u64,
-    /// What the changes so far add up to.
+    /// The sum of the changes so far.
     pub quantities: Quantities,
 }
 
@@ -178,7 +176,7 @@ pub struct Read {
     pub headers: BTreeMap<String, String>,
 }
 
-/// What a consumer knows after reading both topics.
+/// The knowledge of a consumer after reading both topics.
 #[derive(Debug, Default)]
 pub struct Folded {
     /// The quantities.
@@ -190,8 +188,8 @@ pub struct Folded {
 /// Folds the records of both topics, each in the order of its partitions.
 ///
 /// # Errors
-/// A change comes twice, a key has two partitions, a number does not follow from the one before, or a record is
-/// not what docs/kafka.md says.
+/// A change comes twice, a key has two partitions, a number does not follow from the one before, or a record
+/// is not what docs/kafka.md says.
 pub fn fold(cells: &[Read], reservations: &[Read]) -> anyhow::Result<Folded> {
     let mut folded = Folded::default();
     for (table, records) in [("cells", cells), ("reservations", reservations)] {
@@ -204,12 +202,23 @@ pub fn fold(cells: &[Read], reservations: &[Read]) -> anyhow::Result<Folded> {
             ensure!(source["table"] == table, "{source}");
             let shard = u32::try_from(source["shard"].as_u64().context("shard")?)?;
             let seq = source["seq"].as_u64().context("seq")?;
-            ensure!(seen.insert((shard, seq)), "{table}: change {seq} of shard {shard} twice");
+            ensure!(
+                seen.insert((shard, seq)),
+                "{table}: change {seq} of shard {shard} twice"
+            );
             folded.seqs.entry(shard).or_default().insert(seq);
             let home = *homes.entry(record.key.clone()).or_insert(record.partition);
-            ensure!(home == record.partition, "{table}: key {} is in two partitions", record.key);
+            ensure!(
+                home == record.partition,
+                "{table}: key {} is in two partitions",
+                record.key
+            );
             let newest = newest.entry((shard, record.key.clone())).or_insert(0);
-            ensure!(seq > *newest, "{table}: key {} goes back from {newest} to {seq}", record.key);
+            ensure!(
+                seq > *newest,
+                "{table}: key {} goes back from {newest} to {seq}",
+                record.key
+            );
             *newest = seq;
             let cluster = source["cluster_id"].as_str().context("cluster")?;
             let id = record.headers.get("ce_id").context("ce_id")?;
@@ -253,7 +262,11 @@ impl Folded {
             let seqs = self.seqs.get(&shop.shard).cloned().unwrap_or_default();
             let expected = (1..=shop.seq).collect::<BTreeSet<_>>();
             let missing = expected.difference(&seqs).collect::<Vec<_>>();
-            ensure!(seqs == expected, "shard {}: {missing:?} are missing, or others are there", shop.shard);
+            ensure!(
+                seqs == expected,
+                "shard {}: {missing:?} are missing, or others are there",
+                shop.shard
+            );
         }
         ensure!(quantities == self.quantities, "quantities differ");
         Ok(())

@@ -1,4 +1,4 @@
-//! What `sinks.toml` says about Kafka.
+//! The section of a Kafka sink in `sinks.toml`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -233,7 +233,10 @@ mod tests {
             ("bootstrap_servers = ['k1']", "host:port"),
             ("bootstrap_servers = ['k1:0']", "host:port"),
             ("bootstrap_servers = ['kafka://k1:9092']", "host:port"),
-            ("bootstrap_servers = ['k1:9092']\nacks = 1", "unknown field `acks`"),
+            (
+                "bootstrap_servers = ['k1:9092']\nacks = 1",
+                "unknown field `acks`",
+            ),
             (
                 "bootstrap_servers = ['k1:9092']\ntopics = { cells = 'a b' }",
                 "topics.cells",

@@ -1,8 +1,8 @@
 //! A change as records: Debezium's envelope as the value, CloudEvents 1.0 in the headers.
 //!
 //! A change says by how much each bucket moved, and how many units it had afterwards. So `before` and `after`
-//! hold the moved buckets of the cell, and no others. A consumer that keeps, for each cell, the last number that
-//! it saw of each bucket has the whole cell. It follows that a topic of changes must not be compacted.
+//! hold the moved buckets of the cell, and no others. A consumer that keeps the last number of each bucket of
+//! a cell has the whole cell. It follows that a topic of changes must not be compacted.
 //!
 //! A change with a SKU is a record of the cells topic. A change with a reservation is a record of the
 //! reservations topic. Most changes of a reservation are both, so the sequence numbers of the two topics
@@ -18,9 +18,9 @@ use crate::sink::SinkError;
 /// The topic of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
-    /// Cells, stock policies and supplies.
+    /// Changes of cells, stock policies and supplies.
     Cells,
-    /// Reservations.
+    /// Changes of reservations.
     Reservations,
 }
 
@@ -58,7 +58,7 @@ enum After<'a> {
     Reservation(ReservationImage<'a>),
 }
 
-/// The moved part of a cell, or what was set for a SKU.
+/// The moved part of a cell, or a thing that was set for a SKU.
 #[derive(Serialize)]
 struct CellImage<'a> {
     sku: &'a str,
@@ -202,7 +202,11 @@ impl Origin {
                 before: None,
                 after: After::Reservation(image),
                 source: self.source(change, kind, "reservations", reservation_id)?,
-                op: if matches!(kind, "reserved" | "prepared") { "c" } else { "u" },
+                op: if matches!(kind, "reserved" | "prepared") {
+                    "c"
+                } else {
+                    "u"
+                },
                 ts_ms: change.log_time_ms,
             };
             envelopes.push(Envelope {

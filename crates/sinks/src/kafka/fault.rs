@@ -36,7 +36,7 @@ pub(super) fn sink_error(what: &str, error: &KrafkaError) -> SinkError {
     }
 }
 
-/// What to do about a topic that is not there.
+/// Advice about a topic that is not there.
 pub(super) const NO_TOPIC: &str = "create the topics as docs/kafka.md says, or name others in the section";
 
 fn taken_over(what: &str, error: &KrafkaError) -> SinkError {
@@ -49,14 +49,12 @@ fn taken_over(what: &str, error: &KrafkaError) -> SinkError {
 fn is_fence(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::ProducerFenced
-            | ErrorCode::InvalidProducerEpoch
-            | ErrorCode::TransactionCoordinatorFenced
+        ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch | ErrorCode::TransactionCoordinatorFenced
     )
 }
 
-/// Returns the code for which a record of a transaction failed. The client says it in words alone, as `produce to
-/// TOPIC-PARTITION failed with CODE`.
+/// Returns the code for which a record of a transaction failed. The client says it in words alone: `produce
+/// to TOPIC-PARTITION failed with CODE`.
 fn code_in(message: &str) -> Option<ErrorCode> {
     let (_, word) = message.rsplit_once(" failed with ")?;
     let word = word.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
@@ -85,9 +83,7 @@ fn advice_for(code: ErrorCode) -> Option<&'static str> {
         | ErrorCode::SaslAuthenticationFailed
         | ErrorCode::UnsupportedSaslMechanism
         | ErrorCode::IllegalSaslState
-        | ErrorCode::SecurityDisabled => {
-            "check the user, the password and the certificates of the section"
-        }
+        | ErrorCode::SecurityDisabled => "check the user, the password and the certificates of the section",
         ErrorCode::InvalidTransactionTimeout => {
             "lower transaction.timeout.ms, or raise transaction.max.timeout.ms of the brokers"
         }
@@ -161,7 +157,12 @@ mod tests {
         assert_eq!(code_in(failed), Some(ErrorCode::MessageTooLarge));
         let nested = format!("cannot send: a send failed (transaction must be aborted: {failed}); abort it");
         assert_eq!(code_in(&nested), Some(ErrorCode::MessageTooLarge));
-        for other in ["", "produce failed with ", "it failed with Something", "timed out"] {
+        for other in [
+            "",
+            "produce failed with ",
+            "it failed with Something",
+            "timed out",
+        ] {
             assert_eq!(code_in(other), None, "{other}");
         }
     }

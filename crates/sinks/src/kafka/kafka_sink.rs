@@ -104,7 +104,7 @@ impl KafkaSink {
     async fn open_shard(&self, shard: u32) -> Result<KafkaWriter, SinkError> {
         let kafka = self.kafka().await?;
         let topics = &self.config.topics;
-        let partitions = topics::check(&kafka, topics, shard).await?;
+        let partitions = topics::check(&kafka, topics, shard, self.settings.batch_bytes).await?;
         // Whoever cannot write anyway must not shut out a runner that can.
         if let Some(last) = self.last(&kafka, shard, Until::Now).await? {
             partitions.check_unchanged(topics, &last)?;

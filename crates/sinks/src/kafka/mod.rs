@@ -1,15 +1,15 @@
 //! Changes as records in Kafka topics.
 //!
 //! ```text
-//!              ┌───────────── one transaction: whole log entries of one shard ─────────────┐
-//!  changes ──> │ cells: key = SKU     reservations: key = id     positions: partition = shard │ ──> read_committed
-//!              └──────────────────────────────────────────────────────────────────────────┘
+//!              ┌─────── one transaction: whole log entries of one shard ───────┐
+//!  changes ──> │ cells: by SKU    reservations: by id    positions: by shard   │ ──> consumers of
+//!              └───────────────────────────────────────────────────────────────┘     committed records
 //! ```
 //!
 //! The position of a shard is the last record of its partition in the third topic. It is written in the same
-//! transaction as the records that it stands for, so a restarted runner reads one record and knows exactly
-//! which changes a consumer of committed records can see. The transactional id names the sink, the cluster and
-//! the shard, so a second runner shuts the first one out.
+//! transaction as the records that it stands for. So a restarted runner reads one record, and knows exactly
+//! which changes a consumer of committed records can see. The transactional id names the sink, the cluster
+//! and the shard, so a second runner shuts the first one out.
 //!
 //! - [`KafkaConfig`] is what the configuration says; `settings.rs` has the client's properties, and refuses
 //!   those that would break the guarantees.
@@ -50,7 +50,7 @@ pub use config::{KafkaConfig, KafkaTopics, Sasl, SaslMechanism, Tls};
 use crate::config::ConfigError;
 use crate::sink::Sink;
 
-/// Makes the sink of this name for the changes of a cluster. It connects when it is first asked for something.
+/// Makes the sink of this name for the changes of a cluster. It connects when it is first asked something.
 ///
 /// # Errors
 /// [`ConfigError::Sink`]: the configuration cannot work, or this program is built without the sink.

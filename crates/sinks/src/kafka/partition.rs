@@ -4,8 +4,8 @@ use krafka::producer::murmur2;
 
 /// Returns the partition of a key in a topic with so many partitions, at least 1.
 ///
-/// The sink chooses it, and not the client. So a topic that grows while a runner writes does not move a SKU to
-/// another partition behind its own records.
+/// The sink chooses it, and not the client. So a topic that grows while a runner writes moves no SKU to
+/// another partition.
 pub(super) fn partition_of(key: &str, partitions: i32) -> i32 {
     // As Java's `toPositive(murmur2(key)) % partitions`.
     let positive = (murmur2(key.as_bytes()) & 0x7fff_ffff) as i32;

@@ -1,7 +1,7 @@
 //! The position of a shard, in the topic for positions.
 //!
-//! Partition n of the topic belongs to shard n alone, so its last committed record is the position, and no other
-//! shard's open transaction hides it. It is found from the end:
+//! Partition n of the topic belongs to shard n alone. So its last committed record is the position, and no
+//! open transaction of another shard hides it. It is found from the end:
 //!
 //! ```text
 //!  offset   0 ........................ 87  88  89  90  91  92
@@ -65,9 +65,9 @@ impl PositionRecord {
 /// The moment up to which a position is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
-    /// What is committed now, while another runner may be writing.
+    /// Everything that is committed now, while another runner may be writing.
     Now,
-    /// Everything in the log: after the writers before were shut out, whatever they left has an outcome.
+    /// Everything in the log. After earlier writers were shut out, whatever they left gets an outcome.
     AllDecided,
 }
 
@@ -125,7 +125,8 @@ async fn read_partition(
     shard: u32,
     until: Until,
 ) -> Result<(i64, Option<PositionRecord>), Failure> {
-    let partition = i32::try_from(shard).map_err(|_| KrafkaError::config(format!("there is no partition {shard}")))?;
+    let partition =
+        i32::try_from(shard).map_err(|_| KrafkaError::config(format!("there is no partition {shard}")))?;
     let begin = offset(kafka, topic, partition, OffsetSpec::Earliest, false).await?;
     let end = offset(kafka, topic, partition, OffsetSpec::Latest, until == Until::Now).await?;
     let consumer = kafka
@@ -155,11 +156,14 @@ async fn read_partition(
     };
     let unreadable = |fault: String| {
         Failure::Sink(SinkError::Refused {
-            what: format!("record {offset} of topic {topic}, partition {partition} is not the position of shard {shard}: {fault}"),
+            what: format!(
+                "record {offset} of topic {topic}, partition {partition} is not the position of shard {shard}: {fault}"
+            ),
             advice: "nobody else may write to this topic: name another one in the section".to_owned(),
         })
     };
-    let record: PositionRecord = serde_json::from_slice(&value).map_err(|error| unreadable(error.to_string()))?;
+    let record: PositionRecord =
+        serde_json::from_slice(&value).map_err(|error| unreadable(error.to_string()))?;
     if record.shard != shard {
         return Err(unreadable(format!("it is that of shard {}", record.shard)));
     }
@@ -205,7 +209,9 @@ async fn offset(
     committed: bool,
 ) -> Result<i64, KrafkaError> {
     let partition = TopicPartition::new(topic, partition);
-    let options = ListOffsetsOptions::default().timeout(PATIENCE).read_committed(committed);
+    let options = ListOffsetsOptions::default()
+        .timeout(PATIENCE)
+        .read_committed(committed);
     let mut offsets = kafka
         .admin()
         .list_offsets([(partition.clone(), spec)], options)

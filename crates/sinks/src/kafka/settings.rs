@@ -61,16 +61,37 @@ impl Default for Settings {
 /// Properties that belong to the sink, and the reason.
 const REFUSED: [(&str, &str); 12] = [
     ("bootstrap.servers", "it is the setting bootstrap_servers"),
-    ("transactional.id", "it names the sink, the cluster and the shard, which is how a second runner shuts out the first"),
-    ("max.in.flight.requests.per.connection", "the client keeps order within Kafka's limit of 5"),
-    ("max.in.flight", "the client keeps order within Kafka's limit of 5"),
-    ("retries", "a record is tried until delivery.timeout.ms: fewer tries would give up transactions for nothing"),
-    ("partitioner.class", "a SKU keeps its partition, which Java's murmur2 of the key says"),
-    ("partitioner", "a SKU keeps its partition, which Java's murmur2 of the key says"),
+    (
+        "transactional.id",
+        "it names the sink, the cluster and the shard, which is how a second runner shuts out the first",
+    ),
+    (
+        "max.in.flight.requests.per.connection",
+        "the client keeps order within Kafka's limit of 5",
+    ),
+    (
+        "max.in.flight",
+        "the client keeps order within Kafka's limit of 5",
+    ),
+    (
+        "retries",
+        "a record is tried until delivery.timeout.ms: fewer tries would give up transactions for nothing",
+    ),
+    (
+        "partitioner.class",
+        "a SKU keeps its partition, which Java's murmur2 of the key says",
+    ),
+    (
+        "partitioner",
+        "a SKU keeps its partition, which Java's murmur2 of the key says",
+    ),
     ("isolation.level", "positions are always read as committed"),
     ("key.serializer", "keys are text"),
     ("value.serializer", "values are JSON"),
-    ("allow.auto.create.topics", "topics that a broker makes by itself have the wrong clean-up policy"),
+    (
+        "allow.auto.create.topics",
+        "topics that a broker makes by itself have the wrong clean-up policy",
+    ),
     ("interceptor.classes", "there is no Java here"),
 ];
 
@@ -121,7 +142,9 @@ impl Settings {
                     "gzip" => Codec::Gzip,
                     "snappy" => Codec::Snappy,
                     "lz4" => Codec::Lz4,
-                    "zstd" => return Err("this program cannot write zstd: use lz4, snappy, gzip or none".to_owned()),
+                    "zstd" => {
+                        return Err("this program cannot write zstd: use lz4, snappy, gzip or none".to_owned());
+                    }
                     _ => return Err(format!("{value:?} is not one of none, lz4, snappy and gzip")),
                 }
             }
@@ -140,7 +163,10 @@ impl Settings {
             }
             "enable.idempotence" if value == "true" => {}
             "enable.idempotence" => {
-                return Err("records would come twice or out of order: it is always true here, so leave it out".to_owned());
+                return Err(
+                    "records would come twice or out of order: it is always true here, so leave it out"
+                        .to_owned(),
+                );
             }
             _ if name.starts_with("sasl.") || name.starts_with("ssl.") || name.starts_with("security.") => {
                 return Err("security is in the sections tls and sasl".to_owned());
@@ -193,7 +219,8 @@ mod tests {
 
     #[test]
     fn properties_are_those_of_kafkas_own_producer() {
-        let settings = read("'linger.ms' = 20\n'batch.size' = '65536'\n'compression.type' = 'none'\nacks = -1").unwrap();
+        let settings =
+            read("'linger.ms' = 20\n'batch.size' = '65536'\n'compression.type' = 'none'\nacks = -1").unwrap();
         assert_eq!(
             settings,
             Settings {

@@ -22,19 +22,26 @@ pub(super) struct Partitions {
     pub(super) reservations: i32,
 }
 
-/// Checks that the topics are there, that a shard has its partition for positions, and that no clean-up policy
+/// Checks that the topics exist, that a shard has its partition for positions, and that no clean-up policy
 /// takes away what consumers need.
 ///
 /// # Errors
 /// [`SinkError::Refused`] says which topic is wrong and what to do.
-pub(super) async fn check(kafka: &Kafka, topics: &KafkaTopics, shard: u32) -> Result<Partitions, SinkError> {
+pub(super) async fn check(
+    kafka: &Kafka,
+    topics: &KafkaTopics,
+    shard: u32,
+    batch_bytes: usize,
+) -> Result<Partitions, SinkError> {
     let cells = partitions(kafka, &topics.cells).await?;
     let reservations = partitions(kafka, &topics.reservations).await?;
     let positions = partitions(kafka, &topics.positions).await?;
     if i64::from(shard) >= i64::from(positions) {
         let topic = &topics.positions;
         return Err(SinkError::Refused {
-            what: format!("topic {topic} has {positions} partitions, and shard {shard} needs partition {shard}"),
+            what: format!(
+                "topic {topic} has {positions} partitions, and shard {shard} needs partition {shard}"
+            ),
             advice: format!(
                 "add partitions, which moves nothing in this topic: kafka-topics.sh --alter --topic {topic} \
                  --partitions {}",
@@ -47,7 +54,11 @@ pub(super) async fn check(kafka: &Kafka, topics: &KafkaTopics, shard: u32) -> Re
         (&topics.reservations, Use::Changes),
         (&topics.positions, Use::Positions),
     ] {
-        if let Some(fault) = policy(kafka, topic).await?.and_then(|policy| use_of.fault(topic, &policy)) {
+        let Some(policy) = policy(kafka, topic).await? else {
+            continue;
+        };
+        let fault = use_of.fault(topic, &policy);
+        if let Some(fault) = fault.or_else(|| too_small(topic, &policy, batch_bytes)) {
             return Err(fault);
         }
     }
@@ -55,12 +66,16 @@ pub(super) async fn check(kafka: &Kafka, topics: &KafkaTopics, shard: u32) -> Re
 }
 
 impl Partitions {
-    /// Refuses topics that had another number of partitions when the shard was written last: the records of one
-    /// SKU would be in two partitions, and out of order.
+    /// Refuses topics that had another number of partitions when the shard was written last. The records of a
+    /// SKU would be in two partitions, out of order.
     pub(super) fn check_unchanged(self, topics: &KafkaTopics, at: &PositionRecord) -> Result<(), SinkError> {
         for (topic, now, before) in [
             (&topics.cells, self.cells, at.cells_partitions),
-            (&topics.reservations, self.reservations, at.reservations_partitions),
+            (
+                &topics.reservations,
+                self.reservations,
+                at.reservations_partitions,
+            ),
         ] {
             if now != before {
                 return Err(SinkError::Refused {
@@ -96,7 +111,7 @@ async fn partitions(kafka: &Kafka, topic: &str) -> Result<i32, SinkError> {
     }
 }
 
-/// What a topic is for.
+/// The use of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
     Changes,
@@ -115,12 +130,20 @@ impl Use {
         let (fault, advice) = match self {
             Self::Changes if has("compact") => (
                 "a change holds only the buckets that moved, so a compacted topic loses units",
-                format!("kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=delete"),
+                format!(
+                    "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=delete"
+                ),
             ),
-            Self::Positions if has("delete") && !(unlimited("retention.ms") && unlimited("retention.bytes")) => (
-                "a position that is deleted would make the sink write every change again",
-                format!("kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"),
-            ),
+            Self::Positions
+                if has("delete") && !(unlimited("retention.ms") && unlimited("retention.bytes")) =>
+            {
+                (
+                    "a position that is deleted would make the sink write every change again",
+                    format!(
+                        "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+                    ),
+                )
+            }
             _ => return None,
         };
         Some(SinkError::Refused {
@@ -130,10 +153,29 @@ impl Use {
     }
 }
 
-/// Returns the settings of a topic about clean-up. None means that this user may not read them, or that the
+/// Refuses a topic that takes no batch of the configured size. In a transaction, the client does not send a
+/// batch again in parts.
+fn too_small(topic: &str, policy: &Policy, batch_bytes: usize) -> Option<SinkError> {
+    let allowed: usize = policy.get("max.message.bytes")?.trim().parse().ok()?;
+    (allowed < batch_bytes).then(|| SinkError::Refused {
+        what: format!("topic {topic} takes batches of {allowed} bytes, and batches have up to {batch_bytes}"),
+        advice: format!(
+            "lower batch.size in the properties of the sink, or raise it there: kafka-configs.sh --alter \
+             --entity-type topics --entity-name {topic} --add-config max.message.bytes=1048588"
+        ),
+    })
+}
+
+/// Returns the settings of a topic that matter here. None means that this user may not read them, or that the
 /// brokers do not know how to say them.
 async fn policy(kafka: &Kafka, topic: &str) -> Result<Option<Policy>, SinkError> {
-    let names = ["cleanup.policy", "retention.ms", "retention.bytes"].map(str::to_owned);
+    let names = [
+        "cleanup.policy",
+        "retention.ms",
+        "retention.bytes",
+        "max.message.bytes",
+    ]
+    .map(str::to_owned);
     let options = DescribeConfigsOptions::default()
         .timeout(PATIENCE)
         .config_names(names.to_vec());
@@ -152,11 +194,12 @@ async fn policy(kafka: &Kafka, topic: &str) -> Result<Option<Policy>, SinkError>
                     .collect(),
             ))
         }
-        Err(error) if error.is_retriable() => {
-            Err(sink_error(&format!("the settings of topic {topic} cannot be read"), &error))
-        }
+        Err(error) if error.is_retriable() => Err(sink_error(
+            &format!("the settings of topic {topic} cannot be read"),
+            &error,
+        )),
         Err(error) => {
-            tracing::warn!(topic, %error, "the clean-up policy of a topic cannot be checked: docs/kafka.md says what it must be");
+            tracing::warn!(topic, %error, "the settings of a topic cannot be checked: docs/kafka.md says what they must be");
             Ok(None)
         }
     }
@@ -196,9 +239,25 @@ mod tests {
                 let fault = use_of.fault("t", &settings);
                 assert_eq!(fault.is_none(), fits, "{settings:?} {use_of:?}");
                 if let Some(fault) = fault {
-                    assert!(fault.needs_a_person() && fault.to_string().contains("--entity-name t"), "{fault}");
+                    assert!(
+                        fault.needs_a_person() && fault.to_string().contains("--entity-name t"),
+                        "{fault}"
+                    );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_topic_takes_the_largest_batch() {
+        for (allowed, fits) in [
+            ("131071", false),
+            ("131072", true),
+            ("1048588", true),
+            ("?", true),
+        ] {
+            let settings = policy(&[("max.message.bytes", allowed)]);
+            assert_eq!(too_small("t", &settings, 131_072).is_none(), fits, "{allowed}");
         }
     }
 
@@ -216,7 +275,10 @@ mod tests {
         let check = |cells, reservations| Partitions { cells, reservations }.check_unchanged(&topics, &at);
         check(12, 6).unwrap();
         let error = check(24, 6).unwrap_err().to_string();
-        assert!(error.contains("holdfast.cells has 24 partitions, and had 12"), "{error}");
+        assert!(
+            error.contains("holdfast.cells has 24 partitions, and had 12"),
+            "{error}"
+        );
         let error = check(12, 1).unwrap_err().to_string();
         assert!(error.contains("holdfast.reservations has 1"), "{error}");
     }

@@ -20,7 +20,7 @@ use crate::sink::{Position, SinkError, Writer};
 
 /// The changes after which a transaction ends with the next entry.
 const TRANSACTION_CHANGES: usize = 4_096;
-/// The changes of a transaction that are made into records at a time. It bounds memory for entries of any size.
+/// The changes of a transaction that become records at a time. It bounds memory for entries of any size.
 const STEP_CHANGES: usize = 512;
 /// The longest time for giving up a transaction and closing, in the background.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub(super) struct KafkaWriter {
     origin: Origin,
     topics: KafkaTopics,
     opened_at: Position,
-    /// What the topics have, as the next transaction will say it.
+    /// The position of the topics.
     at: PositionRecord,
 }
 
@@ -159,7 +159,8 @@ impl Writer for KafkaWriter {
 }
 
 impl Drop for KafkaWriter {
-    /// Gives up the open transaction, if there is one: until then, consumers of committed records wait for it.
+    /// Gives up the open transaction, if there is one: until then, consumers of committed records wait for
+    /// it.
     fn drop(&mut self) {
         if let Some(producer) = self.producer.take() {
             close_soon(producer);
@@ -169,7 +170,9 @@ impl Drop for KafkaWriter {
 
 /// Closes a producer in the background.
 pub(super) fn close_soon(producer: TransactionalProducer) {
-    let Ok(runtime) = Handle::try_current() else { return };
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
     runtime.spawn(async move {
         let options = CloseOptions::new().timeout(CLOSE_PATIENCE);
         if let Err(error) = producer.close_with(options).await {
@@ -206,7 +209,7 @@ fn whole_entries(changes: &[Change]) -> usize {
             }
         }
     }
-    // The runner brings whole entries alone, so something that is not one goes into the last transaction.
+    // The runner brings nothing but whole entries. A part of one would go with the last transaction.
     if whole == 0 { changes.len() } else { whole }
 }
 

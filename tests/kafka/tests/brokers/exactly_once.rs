@@ -9,8 +9,8 @@ use krafka::testing::{ApiKey, Control, FakeBroker};
 use tokio::runtime::Runtime;
 
 use super::place::{
-    CELLS, IMPATIENT, CLUSTER, POSITIONS, RESERVATIONS, SOON, assert_equal, brokers, open, read_committed, runner,
-    runner_of,
+    CELLS, CLUSTER, IMPATIENT, POSITIONS, RESERVATIONS, SOON, assert_equal, brokers, open, read_committed,
+    runner, runner_of,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,11 @@ async fn the_topics_fold_to_the_quantities_of_all_shards() {
     assert_equal(&servers, &shops.each_ref()).await;
     let positions = read_committed(&servers, POSITIONS, 2).await;
     assert_eq!(positions.len(), 8, "one for each transaction");
-    assert!(positions.iter().all(|read| read.key == read.partition.to_string()));
+    assert!(
+        positions
+            .iter()
+            .all(|read| read.key == read.partition.to_string())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +46,11 @@ async fn a_restarted_runner_finds_its_position_in_the_topic() {
     let mut shop = Shop::new(1);
     for round in 0..3 {
         let sink = runner(&servers);
-        assert_eq!(sink.position(1).await.unwrap().through_seq, shop.last_seq(), "{round}");
+        assert_eq!(
+            sink.position(1).await.unwrap().through_seq,
+            shop.last_seq(),
+            "{round}"
+        );
         let mut writer = open(&sink, 1).await;
         assert_eq!(writer.opened_at().through_seq, shop.last_seq(), "{round}");
         let changes = shop.changes(40);
@@ -119,8 +127,15 @@ fn a_runner_killed_inside_a_transaction_leaves_nothing_for_consumers() {
             broker.all_records(CELLS).unwrap().len(),
         );
         killed_while_it_commits(&broker, &test, &mut lost, Control::Silence);
-        assert!(broker.all_records(CELLS).unwrap().len() > before.1, "{round}: nothing was in the transaction");
-        assert_eq!(broker.committed_records(CELLS).unwrap().len(), before.0, "{round}");
+        assert!(
+            broker.all_records(CELLS).unwrap().len() > before.1,
+            "{round}: nothing was in the transaction"
+        );
+        assert_eq!(
+            broker.committed_records(CELLS).unwrap().len(),
+            before.0,
+            "{round}"
+        );
         test.block_on(async {
             let mut writer = open(&runner(&servers), 0).await;
             assert_eq!(writer.opened_at().through_seq, shop.last_seq());
@@ -171,7 +186,9 @@ async fn a_position_is_found_behind_many_transactions_that_were_given_up() {
     let ahead = shop.clone().changes(1);
     for _ in 0..40 {
         // The position is written, and the transaction is given up all the same.
-        broker.on(ApiKey::EndTxn, |_| Control::Error(ErrorCode::TransactionAbortable));
+        broker.on(ApiKey::EndTxn, |_| {
+            Control::Error(ErrorCode::TransactionAbortable)
+        });
         assert!(writer.write(&ahead).await.is_err());
         broker.clear_hooks();
         writer = open(&sink, 0).await;
@@ -200,7 +217,10 @@ async fn brokers_that_fail_for_a_while_cost_nothing_but_time() {
         broker.on(ApiKey::Produce, move |_| Control::Error(code));
         let changes = shop.changes(30);
         let error = writer.write(&changes).await.unwrap_err();
-        assert!(matches!(error, SinkError::Unavailable { .. }), "{code:?}: {error}");
+        assert!(
+            matches!(error, SinkError::Unavailable { .. }),
+            "{code:?}: {error}"
+        );
         assert!(error.to_string().contains(&format!("{code:?}")), "{error}");
         broker.clear_hooks();
         writer = open(&sink, 0).await;

@@ -1,4 +1,4 @@
-//! What a person must mend is refused with advice, and nothing is skipped.
+//! Faults that a person must mend are refused with advice, and nothing is skipped.
 
 use holdfast_sinks::sink::SinkError;
 use holdfast_test_kafka::Shop;
@@ -8,7 +8,8 @@ use krafka::{Kafka, Record};
 use uuid::Uuid;
 
 use super::place::{
-    CELLS, CLUSTER, IMPATIENT, PARTITIONS, POSITIONS, RESERVATIONS, assert_equal, brokers, open, runner, runner_of,
+    CELLS, CLUSTER, IMPATIENT, PARTITIONS, POSITIONS, RESERVATIONS, assert_equal, brokers, open, runner,
+    runner_of,
 };
 
 fn refused(error: &SinkError, parts: &[&str]) {
@@ -62,7 +63,13 @@ async fn each_shard_needs_its_partition_for_positions() {
     let sink = runner(&servers);
     open(&sink, 1).await.write(&shop.changes(9)).await.unwrap();
     let error = sink.open(2).await.err().unwrap();
-    refused(&error, &["has 2 partitions, and shard 2 needs partition 2", "--partitions 3"]);
+    refused(
+        &error,
+        &[
+            "has 2 partitions, and shard 2 needs partition 2",
+            "--partitions 3",
+        ],
+    );
     // More partitions for positions move nothing.
     broker.add_partitions(POSITIONS, 3);
     open(&runner(&servers), 2).await;
@@ -95,7 +102,10 @@ async fn the_topics_of_another_cluster_are_refused() {
     let mut writer = open(&runner(&servers), 0).await;
     writer.write(&shop.changes(5)).await.unwrap();
     let other = runner_of(&servers, Uuid::from_u128(8), "");
-    for error in [other.open(0).await.err().unwrap(), other.position(0).await.unwrap_err()] {
+    for error in [
+        other.open(0).await.err().unwrap(),
+        other.position(0).await.unwrap_err(),
+    ] {
         assert!(
             matches!(error, SinkError::OtherCluster { target, cluster } if target == CLUSTER && cluster != CLUSTER),
             "{error:?}"
@@ -107,7 +117,11 @@ async fn the_topics_of_another_cluster_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strange_record_among_the_positions_is_not_read_as_one() {
-    for value in ["{}", "no json", r#"{"cluster_id":"00000000-0000-0000-0000-000000000007","shard":1,"through_seq":9,"log_time_ms":1,"cells_partitions":4,"reservations_partitions":4}"#] {
+    for value in [
+        "{}",
+        "no json",
+        r#"{"cluster_id":"00000000-0000-0000-0000-000000000007","shard":1,"through_seq":9,"log_time_ms":1,"cells_partitions":4,"reservations_partitions":4}"#,
+    ] {
         let broker = brokers().await;
         let servers = broker.bootstrap_servers();
         let stranger = Kafka::builder(&*servers).connect().await.unwrap();
@@ -116,7 +130,10 @@ async fn a_strange_record_among_the_positions_is_not_read_as_one() {
         let _ = producer.send(record).await.unwrap();
         producer.close().await.unwrap();
         let error = runner(&servers).open(0).await.err().unwrap();
-        refused(&error, &["record 0 of topic holdfast.positions", "nobody else may write"]);
+        refused(
+            &error,
+            &["record 0 of topic holdfast.positions", "nobody else may write"],
+        );
     }
 }
 
@@ -125,7 +142,11 @@ async fn a_position_that_was_deleted_is_not_taken_for_a_beginning() {
     let broker = brokers().await;
     let servers = broker.bootstrap_servers();
     let mut shop = Shop::new(0);
-    open(&runner(&servers), 0).await.write(&shop.changes(5)).await.unwrap();
+    open(&runner(&servers), 0)
+        .await
+        .write(&shop.changes(5))
+        .await
+        .unwrap();
     broker.with_state(|state| {
         let partition = state.partition_mut(POSITIONS, 0).unwrap();
         partition.log_start_offset = partition.next_offset;
@@ -139,7 +160,10 @@ async fn rights_that_are_missing_are_named() {
     let broker = brokers().await;
     let sink = runner_of(&broker.bootstrap_servers(), CLUSTER, IMPATIENT);
     for (code, part) in [
-        (ErrorCode::TransactionalIdAuthorizationFailed, "begin with \"holdfast-\""),
+        (
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            "begin with \"holdfast-\"",
+        ),
         (ErrorCode::ClusterAuthorizationFailed, "IDEMPOTENT_WRITE"),
         (ErrorCode::InvalidTransactionTimeout, "transaction.max.timeout.ms"),
     ] {
@@ -168,7 +192,10 @@ async fn a_wrong_password_is_refused_and_a_corrected_one_is_used() {
     refused(&error, &["check the user, the password"]);
     assert!(!error.to_string().contains("wrong"), "{error}");
     std::fs::remove_file(&file).unwrap();
-    refused(&sink.position(0).await.unwrap_err(), &["sinks.events.sasl.password", "cannot be read"]);
+    refused(
+        &sink.position(0).await.unwrap_err(),
+        &["sinks.events.sasl.password", "cannot be read"],
+    );
     std::fs::write(&file, "right\n").unwrap();
     open(&sink, 0).await;
     std::fs::remove_dir_all(&folder).unwrap();
@@ -179,7 +206,11 @@ async fn brokers_that_are_not_there_are_tried_again() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let error = runner_of(&nobody, CLUSTER, IMPATIENT).open(0).await.err().unwrap();
+    let error = runner_of(&nobody, CLUSTER, IMPATIENT)
+        .open(0)
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, SinkError::Unavailable { .. }), "{error:?}");
     assert!(error.to_string().contains(&nobody), "{error}");
 }

@@ -129,7 +129,10 @@ fn headers_are_those_of_cloud_events_in_binary_mode() {
             ("content-type", "application/json".to_owned()),
         ]
     };
-    assert_eq!(headers(0), expected("cells", "holdfast.cell.reserved", "W1/Tee 1"));
+    assert_eq!(
+        headers(0),
+        expected("cells", "holdfast.cell.reserved", "W1/Tee 1")
+    );
     assert_eq!(
         headers(1),
         expected("reservations", "holdfast.reservation.reserved", ID)
