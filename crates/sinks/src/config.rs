@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::archive::ArchiveConfig;
+use crate::kafka::KafkaConfig;
 use crate::redis::RedisConfig;
 use crate::settings::SettingError;
 use crate::snowflake::SnowflakeConfig;
@@ -57,6 +58,8 @@ pub enum SinkConfig {
     Redis(RedisConfig),
     /// An archive in a folder or an object store.
     Archive(ArchiveConfig),
+    /// Records in Kafka topics.
+    Kafka(KafkaConfig),
     /// A table in Snowflake.
     Snowflake(Box<SnowflakeConfig>),
 }
@@ -96,10 +99,13 @@ impl Config {
                 "there is no sink: add a section such as [sinks.product-pages]",
             ));
         }
-        for name in self.sinks.keys() {
+        for (name, config) in &self.sinks {
             let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
                 return Err(sink(name, "a name has 1 to 32 of the characters a-z, 0-9 and -"));
+            }
+            if let SinkConfig::Kafka(kafka) = config {
+                kafka.check(name)?;
             }
         }
         Ok(())
@@ -152,6 +158,10 @@ mod tests {
                 "password",
             ),
             ("listen = 'x'\n", "listen"),
+            (
+                "[sinks.a]\ntype = 'kafka'\nbootstrap_servers = ['k:9092']\nproperties = { acks = 1 }",
+                "sink a: properties.\"acks\": 1 would lose records",
+            ),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

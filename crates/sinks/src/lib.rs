@@ -18,6 +18,7 @@
 //! - [`http`] serves metrics and readiness.
 //! - [`status`] is what the runner knows of each of them: state, position, lag.
 //! - [`archive`] keeps every change, in files that prove themselves.
+//! - [`kafka`] writes records into topics.
 //! - [`redis`] keeps what product pages read: cells, and what each storefront can sell.
 //! - [`snowflake`] streams rows into a table of Snowflake.
 //!
@@ -28,6 +29,7 @@ mod clock;
 pub mod config;
 mod ends;
 pub mod http;
+pub mod kafka;
 pub mod make;
 mod metrics;
 pub mod redis;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::archive::ArchiveSink;
 use crate::config::{Config, SinkConfig};
+use crate::kafka;
 use crate::redis::RedisSink;
 use crate::runner::{Cluster, NamedSink};
 use crate::settings::SettingError;
@@ -33,6 +34,7 @@ fn sink(name: &str, config: &SinkConfig, cluster: &Cluster) -> Result<Arc<dyn Si
             let sink = RedisSink::new(name, config.clone(), cluster.cluster_id, shard_count)?;
             Arc::new(sink)
         }
+        SinkConfig::Kafka(config) => kafka::sink(name, config, cluster.cluster_id)?,
         SinkConfig::Snowflake(config) => snowflake::sink(name, cluster.cluster_id, config)?,
         SinkConfig::Archive(config) => Arc::new(ArchiveSink::new(name, config, cluster.clone())?),
     })

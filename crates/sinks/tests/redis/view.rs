@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use holdfast_api::v1::Change;
-use holdfast_sinks::settings::SecretReference;
 use holdfast_sinks::redis::{RedisConfig, RedisSink};
+use holdfast_sinks::settings::SecretReference;
 use holdfast_sinks::sink::{Sink as _, SinkError, Writer};
 use holdfast_test_redis::{Options, Server};
 use uuid::Uuid;

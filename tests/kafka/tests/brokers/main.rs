@@ -1,0 +1,13 @@
+//! The Kafka sink against two brokers of independent makers.
+//!
+//! - krafka's fake broker runs in this process, with the whole protocol of transactions and faults on demand.
+//!   What it holds is read by librdkafka, which shares no code with it.
+//! - librdkafka's mock cluster knows no marks of transactions, but judges producers by their epoch. `shim.rs`
+//!   mends one answer of it.
+
+mod exactly_once;
+mod mock_cluster;
+mod place;
+mod refusals;
+mod shim;
+mod throughput;
