@@ -206,8 +206,8 @@ text_id!(
     ConsumerName, "consumer", 32, "._:/-", empty: false
 );
 text_id!(
-    /// The place to which a consumer brings the changes, for people and tools: for an archive its URL or folder.
-    /// May be empty. Printable ASCII without blanks, and without a user or password.
+    /// The place to which a consumer brings the changes, for people and tools: for an archive its URL or
+    /// folder. May be empty. Printable ASCII without blanks, and without a user or password.
     ConsumerLocation, "location", 1024, check_location
 );
 

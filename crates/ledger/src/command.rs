@@ -256,8 +256,8 @@ pub enum Action {
     /// sends it when a request is refused and an earlier attempt of it has no answer. Needs
     /// [`Rules::Second`].
     Seal,
-    /// Registers a consumer of the change stream, or changes it. Makes no change. A consumer at another location
-    /// begins anew, because nothing is there yet. Needs [`Rules::Third`].
+    /// Registers a consumer of the change stream, or changes it. Makes no change. A consumer at another
+    /// location begins anew, because nothing is there yet. Needs [`Rules::Third`].
     RegisterConsumer {
         /// The consumer.
         name: ConsumerName,

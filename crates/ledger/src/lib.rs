@@ -29,8 +29,8 @@
 //! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same
 //!   reservations, but each shard prepares its part first and the order's home decides. [`Coordinator`]
 //!   chooses the steps to send and the shards to send them to.
-//! - **Consumers** (`ledger/consumers.rs`): who reads the changes, and how far. Replicas may forget changes that
-//!   each required consumer has passed.
+//! - **Consumers** (`ledger/consumers.rs`): who reads the changes, and how far. Replicas may forget changes
+//!   that each required consumer has passed.
 //! - **Operation ids** (`ledger/operations.rs`): the ledger remembers each operation that took effect for the
 //!   operation window. The same id with the same body gets the same answer and never takes effect twice. An
 //!   older id is refused.

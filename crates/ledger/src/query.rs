@@ -132,8 +132,8 @@ pub struct ConsumerView {
     pub location: ConsumerLocation,
     /// The last change that it has passed. 0 at first.
     pub through_seq: u64,
-    /// The log time of its last advance, in milliseconds since the Unix epoch. Before the first advance, the log
-    /// time at which it was registered at its location.
+    /// The log time of its last advance, in milliseconds since the Unix epoch. Before the first advance, the
+    /// log time at which it was registered at its location.
     pub advanced_at_ms: u64,
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use holdfast_api::limits as api;
 use holdfast_ledger::{
-    CallerReason, Principal, Reference, Sku, StorefrontId, SupplyId, WarehouseId, limits as ledger,
+    CallerReason, ConsumerLocation, ConsumerName, Principal, Reference, Sku, StorefrontId, SupplyId,
+    WarehouseId, limits as ledger,
 };
 use holdfast_shard::limits as shard;
 
@@ -98,6 +99,12 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                 limit("name of a warehouse", bytes(WarehouseId::MAX_BYTES), INVALID),
                 limit("name of a storefront", bytes(StorefrontId::MAX_BYTES), INVALID),
                 limit("name of a supply", bytes(SupplyId::MAX_BYTES), INVALID),
+                limit("name of a consumer", bytes(ConsumerName::MAX_BYTES), INVALID),
+                limit(
+                    "location of a consumer",
+                    bytes(ConsumerLocation::MAX_BYTES),
+                    INVALID,
+                ),
                 limit("reference", bytes(Reference::MAX_BYTES), INVALID),
                 limit("reason", bytes(CallerReason::MAX_BYTES), INVALID),
                 limit(
@@ -208,6 +215,7 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                     REACHED,
                 ),
                 limit("SKUs", count(u32::MAX as usize), REACHED),
+                limit("registered consumers", count(api::MAX_CONSUMERS), REACHED),
             ],
         ),
         (

@@ -1,8 +1,8 @@
-//! Registered consumers as a replica sees them, and the history that it keeps for them.
+//! Consumers as a replica sees them, and the history that it keeps for them.
 //!
-//! Every replica decides by itself what it drops, by its own ledger and log time. Both only move forward, so a
-//! replica that is behind keeps more, never less. Whole segments are dropped, so replicas may differ by a part of
-//! a segment.
+//! Every replica decides by itself what it drops, by its own ledger and log time. Both only move forward, so
+//! a replica that is behind keeps more, never less. Whole segments are dropped, so replicas may differ by a
+//! part of a segment.
 
 use std::io;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub struct ConsumerStatus {
     pub consumer: ConsumerView,
     /// The number of changes that it has not passed.
     pub lag_changes: u64,
-    /// The time for which the oldest of these changes has waited, in milliseconds by this node's clock. 0 when
-    /// none waits, and when this replica does not have that change.
+    /// The time for which the oldest of these changes has waited, in milliseconds by this node's clock. 0
+    /// when none waits, and when this replica does not have that change.
     pub lag_ms: u64,
     /// The time since its last advance, in milliseconds by this node's clock.
     pub advanced_ago_ms: u64,

@@ -235,8 +235,8 @@ impl ShardHandle {
         ))
     }
 
-    /// Returns the registered consumers as this node's replica last saw them, a few seconds ago at most. Empty
-    /// without a replica.
+    /// Returns the registered consumers as this node's replica last saw them, a few seconds ago at most.
+    /// Empty without a replica.
     pub fn consumers(&self) -> Vec<ConsumerStatus> {
         let running = self.running();
         running.map_or_else(Vec::new, |running| running.replica.consumers.borrow().clone())

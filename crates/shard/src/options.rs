@@ -54,8 +54,8 @@ pub struct ShardOptions {
     pub snapshot_chunk_bytes: usize,
     /// Size of the largest snapshot that is accepted from a peer, in bytes.
     pub max_snapshot_bytes: u64,
-    /// The least age, in milliseconds of log time, of a change that is dropped from the change log. It is dropped
-    /// only after every required consumer has passed it.
+    /// The least age, in milliseconds of log time, of a change that is dropped from the change log. It is
+    /// dropped only after every required consumer has passed it.
     pub history_ms: u64,
 }
 

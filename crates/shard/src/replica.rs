@@ -42,7 +42,7 @@ pub(crate) struct Replica {
     pub(crate) last_seq: watch::Receiver<u64>,
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) changes: ChangeLog,
-    /// Registered consumers, as of the last look at them.
+    /// Consumers, as of the last look at them.
     pub(crate) consumers: watch::Receiver<Vec<ConsumerStatus>>,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,

@@ -1,5 +1,5 @@
-//! Change log of one group: every change of its ledger, numbered without a gap, in segments. Whole segments are
-//! dropped from its beginning when their changes are in an archive ([`ChangeLog::drop_before`]).
+//! Change log of one group: every change of its ledger, numbered without a gap, in segments. Whole segments
+//! are dropped from its beginning when their changes are in an archive ([`ChangeLog::drop_before`]).
 //!
 //! It is derived: the state machine can make the records again from the log or a snapshot. So appends are not
 //! synced one by one. They are synced before a snapshot lets the log be purged. A torn end after a crash is

@@ -1,5 +1,5 @@
-//! Registered consumers of the change stream. Replicas may forget a change when every required consumer has
-//! passed it. A shard without required consumers forgets nothing.
+//! Consumers of the change stream that are registered. Replicas may forget a change when every required
+//! consumer has passed it. A shard without required consumers forgets nothing.
 
 use std::collections::BTreeMap;
 

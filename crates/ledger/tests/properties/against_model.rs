@@ -251,8 +251,8 @@ fn last_seqs(mut last_seq: u64, entry: &Entry, applied: &Applied) -> Vec<u64> {
     all
 }
 
-/// Returns whether a command took effect, and not earlier. Commands whose id is not remembered make no changes,
-/// so another command may have the same id.
+/// Returns whether a command took effect, and not earlier. Commands whose id is not remembered make no
+/// changes, so another command may have the same id.
 fn is_new(command: &Command, outcome: &Outcome) -> bool {
     match outcome {
         _ if matches!(

@@ -249,8 +249,8 @@ pub struct StorageSection {
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "1GiB", "x-old-key" = "change_segment_bytes"))]
     pub change_segment: ByteSize,
     /// The least age, in log time, of a change that is dropped from the change logs. A change is dropped only
-    /// when every required consumer has passed it (`holdfast changes consumers`). Without a required consumer,
-    /// nothing is ever dropped. Give every node the same value.
+    /// when every required consumer has passed it (`holdfast changes consumers`). Without a required
+    /// consumer, nothing is ever dropped. Give every node the same value.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "3650d"))]
     pub history: TimeSpan,
     /// The least space that should be available on the disk of `node.data_dir`. With less, nothing new is

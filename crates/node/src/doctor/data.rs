@@ -112,7 +112,7 @@ fn judge_free_space(path: &str, left_bytes: u64, bounds: Bounds) -> Finding {
                 soon_below >> 20,
                 low_below >> 20
             ),
-            "plan for a larger disk: the change history is kept for ever",
+            "plan for a larger disk, or let nodes drop archived changes: `holdfast changes consumers list` shows who holds them back",
         );
     }
     Finding::good(Area::Disk, left)

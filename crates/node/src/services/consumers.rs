@@ -1,4 +1,4 @@
-//! Registered consumers of the change stream: each is a fact of every shard.
+//! Consumers of the change stream: each is a fact of every shard.
 
 use futures::future::{join_all, try_join_all};
 use holdfast_api::limits::MAX_POSITIONS;
@@ -166,8 +166,8 @@ async fn of_every_shard(api: &Api, deadline: Instant) -> Result<Vec<(u32, u64, V
     try_join_all(asked).await
 }
 
-/// Checks that the caller may register or remove the consumer that a command names. With a required one, history
-/// may be held back or lost, so that is an administrator's act.
+/// Checks that the caller may register or remove the consumer that a command names. With a required one,
+/// history may be held back or lost, so that is an administrator's act.
 async fn allow_change(
     api: &Api,
     caller: &Caller,

@@ -161,8 +161,8 @@ impl History {
         Ok(next - gap.start)
     }
 
-    /// Gives up the part of a gap that a node has dropped, because it is in the archive. The rest of the history
-    /// before it goes too. Returns whether anything was given up.
+    /// Gives up the part of a gap that a node has dropped, because it is in the archive. The rest of the
+    /// history before it goes too. Returns whether anything was given up.
     pub(super) async fn give_up_before(&self, begins_at: u64) -> Result<bool, String> {
         let before = self.changes.begins_at();
         self.write(move |changes| changes.drop_before(begins_at).map(drop))

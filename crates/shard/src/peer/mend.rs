@@ -102,8 +102,8 @@ async fn fill(history: &History, others: &[u64]) -> Outcome {
     }
 }
 
-/// Gives up what a peer has dropped of the oldest gap, which begins with a change. Returns whether anything was
-/// given up.
+/// Gives up what a peer has dropped of the oldest gap, which begins with a change. Returns whether anything
+/// was given up.
 async fn give_up(history: &History, others: &[u64], gap_from: u64) -> bool {
     let mut dropped_before: Option<u64> = None;
     for node in others {

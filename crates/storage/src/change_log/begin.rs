@@ -4,8 +4,8 @@
 //!  | 1 .. 40 | 41 .. 90 | 91 .. 140 |  ── drop_before(95) ──>  | 91 .. 140 |
 //! ```
 //!
-//! The segment with which the log begins says so in its header, before any file is removed. So after a crash the
-//! files before it are known to be dropped, and a file that is lost is not mistaken for a dropped one.
+//! The segment with which the log begins says so in its header, before any file is removed. So after a crash
+//! the files before it are known to be dropped, and a file that is lost is not mistaken for a dropped one.
 
 use super::heal::{end_of_previous, rewrite_header};
 use super::segment::SegmentHeader;
@@ -19,8 +19,8 @@ impl ChangeLog {
         self.inner.state.lock().begins_at()
     }
 
-    /// Drops the segments whose changes all come before a change, and gives up gaps before it. The last segment
-    /// always stays. Returns the number of bytes that were freed. Blocks on the disk.
+    /// Drops the segments whose changes all come before a change, and gives up gaps before it. The last
+    /// segment always stays. Returns the number of bytes that were freed. Blocks on the disk.
     ///
     /// # Errors
     /// `Io`. Then the rest is dropped by the next call, or when the log is opened.

@@ -9,8 +9,8 @@ use crate::{Disk, DiskFile, FileError};
 /// One segment of the change log.
 pub(super) struct Segment {
     pub(super) first_seq: u64,
-    /// The changes from here to `first_seq` are missing; 0 when none are. Equal to `first_seq` in a segment with
-    /// which the log begins, because everything before it was dropped.
+    /// The changes from here to `first_seq` are missing; 0 when none are. Equal to `first_seq` in a segment
+    /// with which the log begins, because everything before it was dropped.
     pub(super) gap_from: u64,
     pub(super) path: String,
     /// The open file, as long as it is written and not yet synced.
@@ -123,8 +123,8 @@ impl State {
             .checked_sub(1)
     }
 
-    /// Keeps the index of the full segment that begins with this change, and of at most `most` others like it.
-    /// The segment may have been dropped since the index was built.
+    /// Keeps the index of the full segment that begins with this change, and of at most `most` others like
+    /// it. The segment may have been dropped since the index was built.
     pub(super) fn keep_index(&mut self, first_seq: u64, index: Arc<Index>, most: usize) {
         let Some(position) = self.starting_with(first_seq) else {
             return;

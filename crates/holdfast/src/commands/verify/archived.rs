@@ -1,7 +1,7 @@
 //! Verification of an archive instead of the streams.
 
-use holdfast_changes::archive::{Archive, Format};
-use holdfast_changes::verify::Verifier;
+use holdfast_changes::archive::{Archive, ArchivedFile, Format};
+use holdfast_changes::verify::{ShardReplay, Verifier};
 use indicatif::ProgressBar;
 
 /// Longest time that an order may be unsettled at the end of an archive. Files of different shards end at
@@ -28,14 +28,25 @@ pub(super) async fn verify(
         let files = archive.files(shard).await?;
         progress.inc_length(files.last().map_or(0, |file| file.last_seq));
         let mut replay = verifier.shard(shard);
-        for file in files {
-            let changes = archive.read(&file).await?;
-            for change in &changes {
-                replay.observe(change)?;
-            }
-            progress.inc(changes.len() as u64);
-        }
+        replay_files(&archive, &files, &mut replay, progress).await?;
         replay.end()?;
+    }
+    Ok(())
+}
+
+/// Replays the changes of archived files.
+pub(super) async fn replay_files(
+    archive: &Archive,
+    files: &[ArchivedFile],
+    replay: &mut ShardReplay<'_>,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    for file in files {
+        let changes = archive.read(file).await?;
+        for change in &changes {
+            replay.observe(change)?;
+        }
+        progress.inc(changes.len() as u64);
     }
     Ok(())
 }

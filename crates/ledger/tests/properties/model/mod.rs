@@ -95,7 +95,7 @@ pub(crate) struct Model {
     pub(crate) transfers: BTreeMap<TransferId, transfer::Transfer>,
     /// The quantity and the date. With a quantity of 0, nothing is expected any more.
     pub(crate) supplies: BTreeMap<(Key, SupplyId), (i64, u64)>,
-    /// Registered consumers, in order of their names.
+    /// Consumers that are registered, in order of their names.
     pub(crate) consumers: Vec<ConsumerView>,
     done: BTreeMap<OperationId, (Command, Success)>,
     shelves: BTreeMap<Key, late::Shelf>,
