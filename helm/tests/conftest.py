@@ -26,6 +26,7 @@ EVERYTHING = {
         "nodeSecretPrefix": "our-node-",
         "operatorSecret": "our-operator",
         "testSecret": "our-test",
+        "sinksSecret": "our-sinks",
         "clientCaSecret": "our-clients",
         "operatorPrincipal": "spiffe://shop/operator",
     },
@@ -51,6 +52,31 @@ EVERYTHING = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "monitoring"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "monitoring"}, "runbookBaseUrl": "https://runbooks.example.org/"},
     "dashboard": {"enabled": True},
+    "sinks": {
+        "enabled": True,
+        "replicaCount": 3,
+        "config": """
+[sinks.product-pages]
+type = "redis"
+url = "redis://redis.shop.svc.cluster.local:6379"
+password = { env = "REDIS_PASSWORD" }
+
+[sinks.second-view]
+type = "redis"
+url = "rediss://redis.other.svc.cluster.local:6380"
+password = { file = "/etc/holdfast/secrets/other-redis/password" }
+""",
+        "secretFiles": ["other-redis"],
+        "secretEnv": [{"name": "REDIS_PASSWORD", "secret": "redis", "key": "password"}],
+        "mayRead": True,
+        "targets": [
+            {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [6379]},
+            {"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}, {"namespaceSelector": {"matchLabels": {"team": "data"}}}], "ports": [6380, 9094]},
+        ],
+        "nodeSelector": {"disk": "any"},
+        "tolerations": [{"key": "spot", "operator": "Exists"}],
+        "podAnnotations": {"example.org/owner": "data"},
+    },
 }
 VARIANTS = ["values.yaml", "values-production.yaml", "values-minimal.yaml", "everything"]
 
@@ -97,6 +123,18 @@ class Rendered:
         return self.one("Pod", "-test")["spec"]
 
     @property
+    def has_sinks(self):
+        return self.values["sinks"]["enabled"]
+
+    @property
+    def sinks_pod(self):
+        return self.one("Deployment", "-sinks")["spec"]["template"]["spec"]
+
+    @property
+    def sinks_toml(self):
+        return self.one("ConfigMap", "-sinks")["data"]["sinks.toml"]
+
+    @property
     def has_tls(self):
         return self.values["tls"]["enabled"]
 
@@ -106,7 +144,7 @@ class Rendered:
     @property
     def all_pods(self):
         jobs = [each["spec"]["template"]["spec"] for each in self.all("Job")]
-        return [self.node_pod, self.test_pod, *jobs]
+        return [self.node_pod, self.test_pod, *jobs, *([self.sinks_pod] if self.has_sinks else [])]
 
     @property
     def node_toml(self):

@@ -9,7 +9,8 @@ import promql
 import pytest
 import yaml
 from conftest import CERT_MANAGER, ROOT, RULE, Rendered
-from nodes import Cluster, eventually
+from nodes import Cluster, eventually, free_ports
+from runner import Runner
 
 # What Prometheus adds by itself to what it scrapes.
 OF_PROMETHEUS = {"up"}
@@ -70,9 +71,18 @@ def test_with_certificates_the_chart_grants_its_own_pods_what_they_need_and_no_m
         assert cluster.nodes[0].get(rendered.node_container["livenessProbe"]["httpGet"]["path"])[0] == 200
 
 
+def metrics_of_a_runner(cluster, folder):
+    """The metrics of a runner whose target is away: it shows the same ones as any other."""
+    rendered = Rendered({"sinks": {"enabled": True, "config": '[sinks.pages]\ntype = "redis"\nurl = "redis://redis"\n'}})
+    away = f"redis://127.0.0.1:{free_ports(1)[0]}"
+    with Runner(cluster.holdfast, folder, rendered, cluster.endpoints, redis=away) as runner:
+        runner.is_eventually("showing its shards", lambda: "holdfast_sink_position{" in runner.get("/metrics")[1])
+        return runner.get("/metrics")[1]
+
+
 @pytest.fixture(scope="module")
-def page(cluster):
-    """The metrics of a node after some calls: names with the suffixes that Prometheus sees, labels, and label values."""
+def page(cluster, tmp_path_factory):
+    """The metrics of nodes and of a runner after some calls: names with the suffixes that Prometheus sees, labels, and values."""
     assert cluster.run_test_pod().returncode == 0
     with pytest.raises(subprocess.CalledProcessError):
         cluster.ask("reserve", "NO-SUCH-SKU=1")
@@ -80,7 +90,8 @@ def page(cluster):
     # Only leaders hear clocks.
     clocks = lambda: any("holdfast_clock_skew_ms{" in node.get("/metrics")[1] for node in cluster.nodes)
     eventually("a peer's clock is heard", clocks)
-    text = "\n".join(node.get("/metrics")[1] for node in cluster.nodes)
+    pages = [node.get("/metrics")[1] for node in cluster.nodes]
+    text = "\n".join([*pages, metrics_of_a_runner(cluster, tmp_path_factory.mktemp("runner"))])
     suffixes = {
         "counter": ["_total"],
         "gauge": [""],
@@ -212,5 +223,7 @@ def test_the_charts_jobs_let_a_node_join_and_leave_and_join_again(holdfast, tmp_
 def test_the_configuration_of_the_compose_file_is_one_that_nodes_take(tmp_path, check_config):
     text = (ROOT / "cluster" / "node.toml").read_text()
     compose = yaml.safe_load((ROOT / "cluster" / "compose.yaml").read_text())
-    for service in compose["services"].values():
+    nodes = {name: each for name, each in compose["services"].items() if name.startswith("holdfast-")}
+    assert len(nodes) == 3
+    for service in nodes.values():
         assert check_config(tmp_path, text, service["environment"]) is None

@@ -56,13 +56,18 @@ def test_names_are_short_enough_for_every_release_and_the_objects_of_two_release
     assert names("one").isdisjoint(names("two"))
 
 
+def of_nodes(rendered, kind):
+    """The objects of a kind, without those of the runner of the sinks."""
+    return [each for each in rendered.all(kind) if each["metadata"]["name"] != f"{rendered.name}-sinks"]
+
+
 def test_services_and_policies_select_the_nodes_and_nothing_else(rendered):
     template = rendered.one("StatefulSet")["spec"]["template"]["metadata"]["labels"]
     test_labels = rendered.one("Pod", "-test")["metadata"]["labels"]
     job_labels = rendered.one("Job", "-add")["spec"]["template"]["metadata"]["labels"]
-    selectors = [service["spec"]["selector"] for service in rendered.all("Service")]
-    selectors += [each["spec"]["selector"]["matchLabels"] for each in rendered.all("PodDisruptionBudget")]
-    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in rendered.all("NetworkPolicy")]
+    selectors = [service["spec"]["selector"] for service in of_nodes(rendered, "Service")]
+    selectors += [each["spec"]["selector"]["matchLabels"] for each in of_nodes(rendered, "PodDisruptionBudget")]
+    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in of_nodes(rendered, "NetworkPolicy")]
     selectors += [rendered.one("StatefulSet")["spec"]["selector"]["matchLabels"]]
     selectors += [each["labelSelector"]["matchLabels"] for each in rendered.node_pod["topologySpreadConstraints"]]
     assert len(selectors) >= 6
@@ -77,7 +82,7 @@ def test_ports_of_services_probes_and_policies_are_those_that_the_nodes_listen_o
     ports = {name: int(address.rsplit(":", 1)[1]) for name, address in listen.items()}
     container = rendered.node_container
     assert {each["name"]: each["containerPort"] for each in container["ports"]} == ports
-    for service in rendered.all("Service"):
+    for service in of_nodes(rendered, "Service"):
         for port in service["spec"]["ports"]:
             assert port["port"] == ports[port["targetPort"]]
     if not rendered.has_tls:
@@ -87,7 +92,8 @@ def test_ports_of_services_probes_and_policies_are_those_that_the_nodes_listen_o
             assert container[probe]["httpGet"]["port"] == "http"
             assert container[probe]["httpGet"].get("scheme", "HTTP") == ("HTTPS" if rendered.has_tls else "HTTP")
     exposed = (ROOT / "cluster" / "Dockerfile").read_text().split("EXPOSE ")[1].splitlines()[0]
-    assert {int(port) for port in exposed.split()} == set(ports.values())
+    runner = 7305
+    assert {int(port) for port in exposed.split()} == set(ports.values()) | {runner}
 
 
 def test_readiness_asks_grpc_and_liveness_asks_nothing_that_needs_a_quorum(rendered):

@@ -9,8 +9,8 @@ from conftest import ROOT, Rendered, values_of
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected"}
 
 
-def violations(pod):
-    """What is wrong with a pod."""
+def violations(pod, secrets=()):
+    """What is wrong with a pod that may have these keys of secrets in its environment."""
     found = []
 
     def must(condition, text):
@@ -41,14 +41,16 @@ def violations(pod):
         must(not any("hostPort" in port for port in container.get("ports", [])), "hostPort")
         must("memory" in container.get("resources", {}).get("limits", {}), "memory limit")
         must({"cpu", "memory"} <= set(container.get("resources", {}).get("requests", {})), "requests")
-        must(not any("secretKeyRef" in each.get("valueFrom", {}) for each in container.get("env", [])), "secret")
+        keys = [each["valueFrom"]["secretKeyRef"] for each in container.get("env", []) if "secretKeyRef" in each.get("valueFrom", {})]
+        must(all((key["name"], key["key"]) in secrets for key in keys), "secret")
     return found
 
 
 def test_every_pod_is_restricted(rendered):
-    assert len(rendered.all_pods) == 4
+    assert len(rendered.all_pods) == (5 if rendered.has_sinks else 4)
     for pod in rendered.all_pods:
-        assert violations(pod) == []
+        named = rendered.values["sinks"]["secretEnv"] if rendered.has_sinks and pod == rendered.sinks_pod else []
+        assert violations(pod, {(each["secret"], each["key"]) for each in named}) == []
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,7 @@ def test_every_pod_is_restricted(rendered):
         ("user", lambda pod: pod["containers"][0]["securityContext"].update(runAsUser=0)),
         ("hostPort", lambda pod: pod["containers"][0]["ports"][0].update(hostPort=7301)),
         ("memory limit", lambda pod: pod["containers"][0]["resources"].pop("limits")),
+        ("secret", lambda pod: pod["containers"][0]["env"].append({"name": "X", "valueFrom": {"secretKeyRef": {"name": "x", "key": "x"}}})),
     ],
 )
 def test_a_pod_that_is_not_restricted_is_found(name, spoil):
@@ -114,7 +117,9 @@ def test_values_say_who_calls_the_client_port_besides_nodes_and_helm_test(render
     labels = rendered.one("StatefulSet")["spec"]["selector"]["matchLabels"]
     nodes = {"podSelector": {"matchLabels": labels}}
     test, jobs = ({"podSelector": {"matchLabels": {**labels, "app.kubernetes.io/component": each}}} for each in ("test", "operator"))
-    assert callers(rendered, 7301) == [nodes, test, jobs, *rendered.values["networkPolicy"]["clientFrom"]]
+    sinks = {"podSelector": {"matchLabels": {**labels, "app.kubernetes.io/component": "sinks"}}}
+    own = [nodes, test, jobs, sinks] if rendered.has_sinks else [nodes, test, jobs]
+    assert callers(rendered, 7301) == own + rendered.values["networkPolicy"]["clientFrom"]
     assert test["podSelector"]["matchLabels"].items() <= rendered.one("Pod", "-test")["metadata"]["labels"].items()
 
 

@@ -82,6 +82,19 @@ WRONG = [
     ({"serviceMonitor": {"interval": "often"}}, ["/serviceMonitor/interval"]),
     ({"prometheusRule": {"runbookBaseUrl": "runbooks"}}, ["/prometheusRule/runbookBaseUrl"]),
     ({"dashboard": {"labels": {"a": 1}}}, ["/dashboard/labels/a"]),
+    ({"sinks": {"enabled": True}}, ["sinks.config is empty"]),
+    ({"sinks": {"enabled": True, "config": "listen = '[::]:1'\n[sinks.a]"}}, ["sinks.config sets listen"]),
+    ({"sinks": {"enabled": True, "config": "[sinks.a]\npassword = 'hush'"}}, ["sinks.config contains a secret", "sinks.secretFiles"]),
+    ({"sinks": {"enabled": True, "config": "[sinks.a]\nurl = 'redis://user:hush@redis'"}}, ["sinks.config contains a secret"]),
+    ({"sinks": {"enabled": True, "config": "[sinks.a.client]\n'sasl.password' = \"hush\""}}, ["sinks.config contains a secret"]),
+    ({"sinks": {"config": {"sinks": {}}}}, ["/sinks/config", "string"]),
+    ({"sinks": {"replicaCount": 0}}, ["/sinks/replicaCount", "1"]),
+    ({"sinks": {"secretFiles": ["Redis"]}}, ["/sinks/secretFiles/0"]),
+    ({"sinks": {"secretEnv": [{"name": "PASSWORD", "secret": "redis"}]}}, ["/sinks/secretEnv/0", "key"]),
+    ({"sinks": {"enabled": True, "config": "x", "secretEnv": [{"name": "HOLDFAST_TLS_KEY", "secret": "s", "key": "k"}]}}, ["sinks.secretEnv names HOLDFAST_TLS_KEY"]),
+    ({"sinks": {"targets": [{"to": [], "ports": [6379]}]}}, ["/sinks/targets/0/to"]),
+    ({"sinks": {"targets": [{"to": [{"podSelector": {}}], "ports": ["6379"]}]}}, ["/sinks/targets/0/ports/0"]),
+    ({"sinks": {"logLevel": "in fo"}}, ["/sinks/logLevel"]),
 ]
 
 

@@ -201,17 +201,21 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_of_the_systemd_unit_and_of_its_page_parse() {
-        let unit = include_str!("../../../cluster/systemd/holdfast.service");
+    fn the_commands_of_the_systemd_units_and_of_their_page_parse() {
+        let node = include_str!("../../../cluster/systemd/holdfast.service");
+        let sinks = include_str!("../../../cluster/systemd/holdfast-sinks.service");
         let page = include_str!("../../../docs/operations.md");
-        let of_unit = unit.lines().filter_map(|line| line.strip_prefix("ExecStart"));
-        let of_unit = of_unit.filter_map(|line| Some(line.split_once("/bin/holdfast ")?.1));
+        let of_unit = |unit: &'static str| {
+            let starts = unit.lines().filter_map(|line| line.strip_prefix("ExecStart"));
+            starts.filter_map(|line| Some(line.split_once("/bin/holdfast ")?.1))
+        };
+        assert_eq!((of_unit(node).count(), of_unit(sinks).count()), (2, 1));
         let blocks = page.split("```").skip(1).step_by(2).flat_map(str::lines);
         let of_page = blocks.filter_map(|line| {
             let local = line.strip_prefix("/usr/local/bin/holdfast.new ");
             local.or_else(|| line.strip_prefix("holdfast "))
         });
-        let commands: Vec<&str> = of_unit.chain(of_page).collect();
+        let commands: Vec<&str> = of_unit(node).chain(of_unit(sinks)).chain(of_page).collect();
         assert!(commands.len() >= 5, "{commands:?}");
         for command in commands {
             let parsed = Cli::try_parse_from(std::iter::once("holdfast").chain(command.split_whitespace()));

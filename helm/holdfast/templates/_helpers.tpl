@@ -9,6 +9,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name of everything that belongs to the runner of the sinks. */}}
+{{- define "holdfast.sinksName" -}}
+{{ include "holdfast.fullname" . }}-sinks
+{{- end -}}
+
 {{/* The headless service, which gives each node its DNS name. */}}
 {{- define "holdfast.nodesService" -}}
 {{ include "holdfast.fullname" . }}-nodes
@@ -23,6 +28,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "holdfast.nodeSelectorLabels" -}}
 {{ include "holdfast.selectorLabels" . }}
 app.kubernetes.io/component: node
+{{- end -}}
+
+{{/* The pods that run sinks. */}}
+{{- define "holdfast.sinksSelectorLabels" -}}
+{{ include "holdfast.selectorLabels" . }}
+app.kubernetes.io/component: sinks
 {{- end -}}
 
 {{- define "holdfast.labels" -}}
@@ -155,6 +166,12 @@ admin_address = "{{ $host }}:7304"
 {{ end }}
 {{- end -}}
 
+{{/* sinks.toml: what the values say, and where the runner listens. */}}
+{{- define "holdfast.sinksToml" -}}
+listen = {{ printf "%s:7305" .Values.listenAddress | toJson }}
+{{ .Values.sinks.config }}
+{{- end -}}
+
 {{/* The headless service of the admin ports of the nodes that are ready. */}}
 {{- define "holdfast.adminService" -}}
 {{ include "holdfast.fullname" . }}-admin
@@ -173,6 +190,10 @@ admin_address = "{{ $host }}:7304"
 {{- end -}}
 {{- define "holdfast.testSecret" -}}
 {{ .Values.tls.testSecret | default (printf "%s-test" (include "holdfast.fullname" .)) }}
+{{- end -}}
+
+{{- define "holdfast.sinksSecret" -}}
+{{ .Values.tls.sinksSecret | default (include "holdfast.sinksName" .) }}
 {{- end -}}
 
 {{/* policy.toml: the rules of the values, and what the chart's own jobs and `helm test` need. */}}
@@ -203,6 +224,15 @@ principals = [{{ .Values.tls.testPrincipal | toJson }}]
 verbs = ["read"]
 storefronts = ["*"]
 warehouses = ["CHART-TEST"]
+{{- if .Values.sinks.enabled }}
+
+# The runner of the sinks.
+[[rules]]
+principals = [{{ .Values.tls.sinksPrincipal | toJson }}]
+verbs = {{ ternary (list "changes" "read") (list "changes") .Values.sinks.mayRead | toJson }}
+storefronts = ["*"]
+warehouses = ["*"]
+{{- end }}
 {{- end -}}
 
 {{/* A client's certificate, key and the CA of the nodes as files; called with the root and the name of its secret. */}}
@@ -331,6 +361,23 @@ seccompProfile:
 {{- end -}}
 {{- if and .Values.policy.rules .Values.policy.admins -}}
 {{- $problems = append $problems "policy.admins is set beside policy.rules: keep one; a rule with verbs: [admin] says the same" -}}
+{{- end -}}
+{{- $sinks := .Values.sinks -}}
+{{- if $sinks.enabled -}}
+{{- if not (trim $sinks.config) -}}
+{{- $problems = append $problems "sinks.config is empty: name at least one sink, such as [sinks.product-pages] (docs/operations.md, Sinks), or set sinks.enabled to false" -}}
+{{- end -}}
+{{- if regexMatch "(?m)^\\s*[\"']?listen[\"']?\\s*=" $sinks.config -}}
+{{- $problems = append $problems "sinks.config sets listen, which the chart sets itself: remove that line" -}}
+{{- end -}}
+{{- if or (regexMatch "(?i)(password|passphrase|secret|token|private_key)[\"']?\\s*=\\s*[\"']" $sinks.config) (regexMatch "://[^/@\\s]*:[^/@\\s]+@" $sinks.config) -}}
+{{- $problems = append $problems "sinks.config contains a secret, and everybody who reads the ConfigMap could read it: put it into a Secret, name that in sinks.secretFiles or sinks.secretEnv, and refer to it with { file = \"/etc/holdfast/secrets/SECRET/KEY\" } or { env = \"VARIABLE\" }" -}}
+{{- end -}}
+{{- range $each := $sinks.secretEnv -}}
+{{- if hasPrefix "HOLDFAST_" $each.name -}}
+{{- $problems = append $problems (printf "sinks.secretEnv names %s, and the chart sets the variables of that kind itself: choose a name that does not begin with HOLDFAST_" $each.name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if $problems -}}
 {{- fail (printf "these values cannot work:\n  - %s" (join "\n  - " $problems)) -}}
