@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Runs the Python examples against three nodes, and kills one node in the middle.
+"""Runs the Python examples against three nodes, and kills one node in the middle. Then it reads product pages
+from the view in Redis, in Python, and in TypeScript where a new enough Node is installed.
 
   HOLDFAST_BINARY=target/release/holdfast python3 examples/test.py
 
-It makes the Python package first. All data is in a temporary folder, and the ports are free ones. At its end
+It needs redis-server. It makes the Python package first. All data is in a temporary folder, and the ports are free ones. At its end
 no process of it is left, whether it passed or failed.
 """
 
@@ -12,6 +13,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -23,6 +25,7 @@ import time
 from pathlib import Path
 
 PYTHON_EXAMPLES = Path(__file__).resolve().parent / "python"
+TYPESCRIPT_EXAMPLES = PYTHON_EXAMPLES.with_name("typescript")
 SHARDS = 4
 MUG, MUG_ORDERS, KILL_AFTER_ORDER = "EXAMPLE-MUG", 300, 20
 BATCH_ORDERS = 5000
@@ -103,6 +106,44 @@ def free_base_port(nodes=3):
             except OSError:
                 continue
             return base
+
+
+def free_port():
+    return free_base_port(nodes=1)
+
+
+class Redis:
+    """A Redis server, and the runner that keeps the view in it. Both end with the `with` block."""
+
+    def __init__(self, nodes, folder, environment):
+        self.nodes, self.folder, self.environment = nodes, folder, environment
+
+    def __enter__(self):
+        self.url = f"redis://127.0.0.1:{free_port()}"
+        settings = ["--bind", "127.0.0.1", "--port", self.url.rpartition(":")[2], "--save", ""]
+        self.server = Program(["redis-server", *settings, "--dir", str(self.folder)])
+        self.config = self.folder / "sinks.toml"
+        self.config.write_text(f"[sinks.pages]\ntype = 'redis'\nurl = '{self.url}'\n")
+        self.runner = None
+        try:
+            self.server.wait_for("Ready to accept connections")
+            self.start_runner()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start_runner(self):
+        command = [self.nodes.binary, "sinks", "run", "--config", str(self.config)]
+        self.runner = Program(command, self.environment)
+
+    def stop_runner(self):
+        self.runner.process.send_signal(signal.SIGINT)
+        self.runner.finish()
+
+    def __exit__(self, *_):
+        for program in filter(None, (self.runner, self.server)):
+            program.kill()
 
 
 class Nodes:
@@ -255,6 +296,73 @@ def check_changes(nodes, start, path):
         assert stock_of_copy(database) == stock_of_ledger(nodes)
 
 
+def check_pages(say_page):
+    """Reads product pages while the view is built, is current, and is old. `say_page` runs the example."""
+    skus = [MUG, "EXAMPLE-APPLE", "EXAMPLE-PEAR", "EXAMPLE-POLICY", "EXAMPLE-SUPPLY", "EXAMPLE-NEVER"]
+
+    def numbers():
+        pages = [re.fullmatch(r"(\S+): (.*), (\d+) ms old", line) for line in say_page(skus)]
+        return {page[1]: page[2] for page in pages} if all(pages) else None
+
+    # The view becomes live when every shard of it is current.
+    found = until("the view is current", numbers)
+    wanted = {
+        MUG: "0 to sell",
+        "EXAMPLE-APPLE": "9007199254740993 to sell",
+        # 7 of the 10 pears are for everybody, and the storefront has 3 of its own.
+        "EXAMPLE-PEAR": "10 to sell",
+        # The stock policy came before the goods.
+        "EXAMPLE-POLICY": "0 to sell",
+        # Goods are expected, so the cell is known.
+        "EXAMPLE-SUPPLY": "0 to sell",
+        "EXAMPLE-NEVER": "unknown",
+    }
+    assert found == wanted, found
+    print(found)
+
+
+def check_view(nodes, redis, pages):
+    """The pages in each language, also while nobody keeps the view current, and after it is there again."""
+    goods = {"EXAMPLE-APPLE": 2**53 + 1, "EXAMPLE-PEAR": 10}
+    nodes.ask("stock", "policy", "EXAMPLE-POLICY", "--storefront", "web", "--may-borrow", "false")
+    for sku, units in (goods | {"EXAMPLE-POLICY": 4}).items():
+        nodes.ask("stock", "receive", sku, "--warehouse", "LDN-1", "--quantity", units)
+    of_pear = ["EXAMPLE-PEAR", "--warehouse", "LDN-1"]
+    nodes.ask("stock", "pool", *of_pear, "--storefront", "web", "--target", 3)
+    supply = ["--supply-id", "delivery-1", "--quantity", 5, "--at", "2100-01-01T00:00:00Z"]
+    nodes.ask("stock", "expect", "EXAMPLE-SUPPLY", "--warehouse", "LDN-1", *supply)
+    for say_page in pages:
+        check_pages(say_page)
+
+    (compared,) = nodes.ask("sinks", "compare", "--config", redis.config)
+    assert compared["comparison"]["differences"] == 0 and compared["comparison"]["cells"] > 3, compared
+
+    redis.stop_runner()
+    for say_page in pages:
+        (line,) = until("the page is too old", lambda: [x for x in say_page([MUG]) if "no number" in x])
+        assert re.fullmatch(rf"{MUG}: the view is \d+ ms old, so no number", line), line
+        print(line)
+    redis.start_runner()
+    (rebuilt,) = nodes.ask("sinks", "rebuild", "--config", redis.config, "--keep-old", "3s")
+    assert rebuilt["live"] and rebuilt["generation"] == 2, rebuilt
+    for say_page in pages:
+        check_pages(say_page)
+
+
+def node_is_new_enough():
+    if not (shutil.which("node") and shutil.which("npm")):
+        return False
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
+    match = re.match(r"v(\d+)\.(\d+)", version)
+    return match is not None and (int(match[1]), int(match[2])) >= (20, 15)
+
+
+def build_typescript():
+    npm = {"cwd": TYPESCRIPT_EXAMPLES, "check": True, "stdout": sys.stderr}
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], **npm)
+    subprocess.run(["npm", "run", "--silent", "build"], **npm)
+
+
 def main():
     binary = os.environ.get("HOLDFAST_BINARY")
     if not binary:
@@ -292,6 +400,24 @@ def main():
         (verified,) = nodes.ask("verify")
         assert verified["ok"], verified
         print(f"{verified['changes']} changes, nothing oversold, lost or doubled")
+
+        say("product pages from the view in Redis")
+        redis = cleanup.enter_context(Redis(nodes, folder, environment))
+        environment = environment | {"HOLDFAST_REDIS_URL": redis.url}
+        pages = [lambda skus: start("product_page.py", *skus).finish()]
+        if node_is_new_enough():
+            build_typescript()
+
+            def page_in_typescript(skus):
+                command = ["node", str(TYPESCRIPT_EXAMPLES / "build" / "product_page.js"), *skus]
+                return subprocess.run(
+                    command, env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=60
+                ).stdout.splitlines()
+
+            pages.append(page_in_typescript)
+        else:
+            print("the page in TypeScript is left out: it needs Node 20.15 or newer, with npm")
+        check_view(nodes, redis, pages)
     say("the examples work")
 
 

@@ -1,3 +1,5 @@
+{{ config(tags=['prove']) }}
+
 -- Over all time, a cell has as many movements by business day as by log day, and the same sum in each bucket.
 with log_days as (
 

@@ -12,7 +12,7 @@ with commands as (
         max(occurred_at) as latest,
         count(occurred_at) as told,
         count(*) as changes
-    from {{ ref('stg_changes') }}
+    from {{ after(ref('stg_changes'), 'tested_through') }} as new_rows
     group by shard, log_index, operation_id
 
 )

@@ -1,3 +1,5 @@
+{{ config(tags=['prove']) }}
+
 -- For each SKU, the sales over all business days equal the units that reservation lines ever committed.
 with sold as (
 

@@ -1,3 +1,5 @@
+{{ config(tags=['prove']) }}
+
 -- Every movement counts on the one business day on which it happened, and on no other. For each cell and day,
 -- the stored row equals the sum of the movements themselves.
 with movements as (

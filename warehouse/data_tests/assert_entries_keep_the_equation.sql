@@ -9,7 +9,7 @@ with entries as (
         {%- for bucket in buckets() %}
         sum({{ bucket }}_delta) as {{ bucket }}_delta{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('fct_stock_movements') }}
+    from {{ after(ref('fct_stock_movements'), 'tested_through') }} as new_rows
     group by shard, log_index, cell_id
 
 )

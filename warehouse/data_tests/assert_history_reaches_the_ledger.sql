@@ -1,6 +1,8 @@
+{{ config(tags=['ledger'], meta={'advice': 'list the stock first and export afterwards: export again, then build again with the same list'}) }}
+
 -- The history holds every change that the ledger's stock includes. If this fails, archive further and build
 -- again. Ledger stock without any cell would reconcile nothing, so it also fails if there are movements.
-with positions as (
+with listed as (
 
     select
         shard,
@@ -11,35 +13,25 @@ with positions as (
 
 ),
 
-loaded as (
-
-    select
-        shard,
-        max(seq) as last_seq
-    from {{ ref('stg_changes') }}
-    group by shard
-
-),
-
 moved as (
 
     select distinct shard
-    from {{ ref('fct_stock_movements') }}
+    from {{ ref('stock_current') }}
 
 )
 
 select
-    positions.shard,
-    positions.change_seq,
-    loaded.last_seq
-from positions
-left join loaded on positions.shard = loaded.shard
-where coalesce(loaded.last_seq, 0) < positions.change_seq or positions.lowest_change_seq <> positions.change_seq
+    listed.shard,
+    listed.change_seq,
+    loaded.load_through as last_seq
+from listed
+left join {{ positions_relation() }} as loaded on listed.shard = loaded.shard
+where coalesce(loaded.load_through, 0) < listed.change_seq or listed.lowest_change_seq <> listed.change_seq
 union all
 select
     moved.shard,
     null as change_seq,
     null as last_seq
 from moved
-left join positions on moved.shard = positions.shard
-where positions.shard is null
+left join listed on moved.shard = listed.shard
+where listed.shard is null

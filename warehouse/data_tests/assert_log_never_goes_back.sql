@@ -1,4 +1,5 @@
--- Neither log time nor log index falls along the sequence numbers of a shard.
+-- Neither log time nor log index falls along the sequence numbers of a shard. The last change that was tested
+-- before is read again, as the one before the first new change.
 with steps as (
 
     select
@@ -8,7 +9,7 @@ with steps as (
         log_index,
         lag(log_time) over (partition by shard order by seq) as previous_time,
         lag(log_index) over (partition by shard order by seq) as previous_index
-    from {{ ref('stg_changes') }}
+    from {{ after(ref('stg_changes'), 'tested_through', inclusive=true) }} as new_rows
 
 )
 

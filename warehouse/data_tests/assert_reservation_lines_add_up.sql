@@ -1,7 +1,7 @@
 -- Each granted unit of a line is in exactly one place, and no place has a negative number. An aborted part
 -- has nothing left.
 select *
-from {{ ref('int_reservation_lines') }}
+from {{ after(ref('int_reservation_lines'), 'tested_through', 'last_seq') }} as new_rows
 where
     granted <> held + committed + shipped + released + expired + cancelled
     or granted < case when state = 'aborted' then 0 else 1 end

@@ -1,5 +1,5 @@
 -- The units that the cells of a SKU hold for buyers equal those of its reservation lines, including undecided
--- orders.
+-- orders. Two filters let a database skip all lines of which nothing is promised any more.
 with stock as (
 
     select
@@ -17,7 +17,21 @@ reservations as (
         sku,
         sum(held) as held,
         sum(committed) as committed
-    from {{ ref('int_reservation_lines') }}
+    from (
+        select
+            sku,
+            held,
+            0 as committed
+        from {{ ref('int_reservation_lines') }}
+        where held > 0
+        union all
+        select
+            sku,
+            0 as held,
+            committed
+        from {{ ref('int_reservation_lines') }}
+        where committed > 0
+    ) as promised
     group by sku
 
 )

@@ -1,15 +1,9 @@
--- On the last business day of the history every cell appears once, with its present balances. The day is
--- looked up first: with a filter on a known day, the mart need not fill in all the others.
-{% set calendar = ref('int_business_calendar') %}
-{% set last_date = none %}
-{% if execute and load_relation(calendar) is not none %}
-    {% set last_date = run_query('select max(calendar_date) from ' ~ calendar).columns[0].values()[0] %}
-{% endif %}
+-- The last row of every cell by business day has its present balances.
 with last_day as (
 
     select *
-    from {{ ref('stock_business_daily') }}
-    where business_date = {{ "cast('" ~ last_date ~ "' as date)" if last_date else 'null' }}
+    from {{ ref('int_stock_business_days') }}
+    where next_date is null
 
 )
 

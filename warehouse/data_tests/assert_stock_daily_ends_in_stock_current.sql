@@ -1,9 +1,9 @@
--- On the last day of the history every cell appears once, with its present balances.
+-- On the last day of the history every cell has one row, with its present balances.
 with last_day as (
 
     select *
     from {{ ref('stock_daily') }}
-    where stock_date = (select max(calendar_date) from {{ ref('int_calendar') }})
+    where next_date is null
 
 )
 
@@ -16,3 +16,8 @@ where
     {%- for bucket in buckets() %}
     or stock.{{ bucket }} <> last_day.{{ bucket }}
     {%- endfor %}
+union all
+select cell_id
+from last_day
+group by cell_id
+having count(*) > 1

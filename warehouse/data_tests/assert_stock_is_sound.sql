@@ -1,6 +1,6 @@
 -- The ledger's invariants hold for the balances at the end of every day on which a cell moved.
 select *
-from {{ ref('int_stock_days') }}
+from {{ after(ref('int_stock_days'), 'tested_through', 'last_seq') }} as new_rows
 where
     on_hand <> {{ on_hand_by_equation() }}
     {%- for bucket in buckets() %}

@@ -20,6 +20,11 @@ in_order as (
         lag(coalesce(ended_seq, started_seq)) over (partition by cell_id order by started_seq) as previous_seq,
         lag(case when ended_seq is null then 1 else 0 end) over (partition by cell_id order by started_seq) as previous_is_open
     from {{ ref('stockouts') }}
+    where
+        cell_id in (
+            select cell_id
+            from {{ after(ref('stockouts'), 'tested_through', 'last_seq') }} as new_stockouts
+        )
 
 )
 

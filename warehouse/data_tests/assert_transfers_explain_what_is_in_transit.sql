@@ -6,6 +6,7 @@ with sent as (
         sku || '@' || to_warehouse as cell_id,
         sum(in_transit) as in_transit
     from {{ ref('fct_transfers') }}
+    where in_transit <> 0
     group by sku || '@' || to_warehouse
 
 )
@@ -22,5 +23,5 @@ select
     transfer_line_id as cell_id,
     in_transit as told,
     sent - received - written_off as sent
-from {{ ref('fct_transfers') }}
+from {{ after(ref('fct_transfers'), 'tested_through', 'last_seq') }} as new_rows
 where in_transit < 0 or in_transit <> sent - received - written_off

@@ -1,6 +1,10 @@
 """Writes generated shards the way `crates/changes` archives them, and ledger stock the way the CLI exports it."""
 
 import csv
+import hashlib
+import io
+import itertools
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +23,40 @@ TYPES = {
 }
 SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in COLUMNS])
 SCHEMA_BEFORE_BUSINESS_TIME = SCHEMA.remove(SCHEMA.get_field_index("occurred_at"))
+
+
+FIRST_SCHEMA = pa.schema([field for field in SCHEMA if field.name in COLUMNS[:COLUMNS.index("reference") + 1]])
+"""The columns that archived files had at first; all others came later."""
+
+
+def write_archived_file(root, rows, entry):
+    """Writes rows of one shard and one day as a file with a manifest entry, as docs/archive.md describes them."""
+    first, last, shard = rows[0]["seq"], rows[-1]["seq"], rows[0]["shard"]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), buffer, compression="zstd")
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    place = f"shard={shard:04}/day={rows[0]['log_time']:%Y-%m-%d}"
+    path = root / "changes" / place / f"{shard:04}-{first:020}-{last:020}-{digest[:16]}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+    if entry:
+        manifest = root / "manifest" / place / f"{shard:04}-{entry:012}.json"
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        log_times = [round(row["log_time"].timestamp() * 1000) for row in (rows[0], rows[-1])]
+        manifest.write_text(json.dumps({
+            "version": 1, "shard": shard, "entry": entry, "previous": None, "file": str(path.relative_to(root)), "file_version": None,
+            "sha256": digest, "bytes": path.stat().st_size, "rows": len(rows), "first_seq": first, "last_seq": last,
+            "first_log_time_ms": log_times[0], "last_log_time_ms": log_times[1]}, separators=(",", ":")))
+    return path
+
+
+def write_archive(root, shards, about=150):
+    """Writes the whole history of all shards with its manifest."""
+    for shard in shards:
+        days = itertools.groupby(shard.changes, lambda row: row["log_time"].date())
+        pieces = [piece for _, rows in days for piece in whole_entries(list(rows), about)]
+        for entry, piece in enumerate(pieces, start=1):
+            write_archived_file(root, piece, entry)
 
 
 def write_changes(folder, rows, schema=SCHEMA):

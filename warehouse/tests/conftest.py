@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import duckdb
@@ -12,6 +13,9 @@ from dbt.cli.main import dbtRunner
 
 import archive
 import history
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import inputs  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
@@ -34,10 +38,13 @@ class Warehouse:
         self.ledger_stock.unlink(missing_ok=True)
         self.database.unlink(missing_ok=True)
 
-    def dbt(self, *command, target="duckdb", **variables):
-        """Runs dbt; returns each node's status by name, or raises when dbt itself could not run."""
+    def dbt(self, *command, target="duckdb", fix=True, **variables):
+        """Runs dbt, on the files that the archive has now if `fix`; returns each node's status by name, or raises when dbt itself could not run."""
         os.environ["HOLDFAST_WAREHOUSE_DATABASE"] = str(self.database)
-        variables = {"changes_path": str(self.changes), "ledger_stock_path": str(self.ledger_stock)} | variables
+        variables = {"ledger_stock_path": str(self.ledger_stock)} | variables
+        if fix and target == "duckdb" and command[0] in ("build", "run"):
+            with duckdb.connect(str(self.database)) as connection:
+                inputs.choose(connection, inputs.fix(connection, str(self.changes), "--full-refresh" in command))
         result = dbtRunner().invoke([
             *command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", target, "--quiet",
             "--target-path", str(self.folder / target), "--log-path", str(self.folder / "logs"), "--vars", json.dumps(variables)])

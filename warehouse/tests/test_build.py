@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import archive
 import days
 import history
 from conftest import MODELS, PROJECT
+from test_marts import TABLES
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,81 @@ def test_wrong_arguments_say_what_to_do_and_build_nothing(tmp_path, small, what)
     assert not (tmp_path / "warehouse.duckdb").exists()
 
 
-def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_path, small):
-    archive.write_history(tmp_path / "changes", small)
+@pytest.fixture(scope="module")
+def supplied(tmp_path_factory, small):
+    """A folder with an archive and the ledger's stock, and the database that one build has made of them."""
+    folder = tmp_path_factory.mktemp("supplied")
+    archive.write_archive(folder, small, about=40)
+    archive.write_ledger_stock(folder / "ledger_stock.csv", archive.ledger_rows(small))
+    done = run_build(folder, folder / "ledger_stock.csv", folder / "warehouse.duckdb", "--json")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def tables(database):
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return {table: connection.execute(f"select * from {table} order by all").fetchall() for table in TABLES}
+
+
+def test_a_history_in_slices_gives_the_same_as_one_at_once(tmp_path, supplied):
+    database = tmp_path / "warehouse.duckdb"
+    done = run_build(supplied, supplied / "ledger_stock.csv", database, "--slice-changes", "60")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("built slice") >= 2
+    assert tables(database) == tables(supplied / "warehouse.duckdb")
+
+
+def test_a_reader_of_the_database_is_named(supplied):
+    before = tables(supplied / "warehouse.duckdb")
+    with duckdb.connect(str(supplied / "warehouse.duckdb"), read_only=True):
+        done = run_build(supplied, supplied / "ledger_stock.csv", supplied / "warehouse.duckdb", "--json")
+    assert done.returncode == 1
+    told, = json.loads(done.stdout)["failed"]
+    assert f"{supplied / 'warehouse.duckdb'} is open in " in told and f"process {os.getpid()}; DuckDB writes only while nobody else" in told
+    assert tables(supplied / "warehouse.duckdb") == before
+
+
+def test_a_rebuild_takes_the_place_of_the_database_only_when_every_test_has_passed(tmp_path, supplied, small):
+    database = tmp_path / "warehouse.duckdb"
+    shutil.copy(supplied / "warehouse.duckdb", database)
+    rows = archive.ledger_rows(small)
+    rows[0][archive.LEDGER_COLUMNS.index("free")] += 1
+    wrong = archive.write_ledger_stock(tmp_path / "wrong.csv", rows)
+    before = database.read_bytes()
+    done = run_build(supplied, wrong, database, "--full-refresh")
+    assert done.returncode == 1 and "assert_stock_current_equals_the_ledger" in done.stderr
+    assert database.read_bytes() == before and not (tmp_path / "warehouse.duckdb.rebuild").exists()
+
+    lost = tmp_path / "lost"
+    shutil.copytree(supplied, lost, ignore=shutil.ignore_patterns("*.duckdb"))
+    last = max((lost / "manifest" / "shard=0001").rglob("*.json"), key=lambda path: path.name)
+    last.unlink()
+    done = run_build(lost, supplied / "ledger_stock.csv", database, "--full-refresh")
+    assert done.returncode == 2 and "--full-refresh would lose history: the warehouse has the changes of shard 1 up to" in done.stderr
+    assert database.read_bytes() == before and not (tmp_path / "warehouse.duckdb.rebuild").exists()
+
+    done = run_build(supplied, supplied / "ledger_stock.csv", database, "--full-refresh")
+    assert done.returncode == 0, done.stderr
+    assert database.read_bytes() != before and tables(database) == tables(supplied / "warehouse.duckdb")
+
+
+def test_a_proof_reads_what_was_tested_before_and_advice_comes_with_a_failure(tmp_path, supplied):
+    database = tmp_path / "warehouse.duckdb"
+    shutil.copy(supplied / "warehouse.duckdb", database)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("delete from staging.stg_changes where shard = 0 and seq = 1")
+    assert run_build(supplied, supplied / "ledger_stock.csv", database).returncode == 0, "nothing is new"
+    done = run_build(supplied, supplied / "ledger_stock.csv", database, "--prove")
+    assert done.returncode == 1 and "failed: assert_history_has_no_gap" in done.stderr
+    assert "what to do: bring the missing file of the archive back" in done.stderr
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_path, small, with_manifest):
+    if with_manifest:
+        archive.write_archive(tmp_path, small)
+    else:
+        archive.write_history(tmp_path / "changes", small)
     ledger_stock = archive.write_ledger_stock(tmp_path / "ledger_stock.csv", archive.ledger_rows(small))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -66,7 +141,7 @@ def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_pa
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
         s3 = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
         s3.create_bucket(Bucket="archive")
-        for path in (tmp_path / "changes").rglob("*.parquet"):
+        for path in [*tmp_path.rglob("*.parquet"), *tmp_path.rglob("shard=*/*/*.json")]:
             s3.upload_file(str(path), "archive", f"holdfast/{path.relative_to(tmp_path)}")
         done = run_build("s3://archive/holdfast/changes", ledger_stock, tmp_path / "warehouse.duckdb", "--json", "--business-time-zone", "Asia/Tokyo",
                          AWS_ENDPOINT_URL=endpoint, **keys)
@@ -77,7 +152,7 @@ def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_pa
     assert report["ok"] and report["failed"] == []
     assert report["changes"] == sum(len(shard.changes) for shard in small)
     marts = {model for model, schema in MODELS.items() if schema == "marts"}
-    assert set(report["rows"]) == marts - {"stock_business_daily"}, "every mart but the one that takes too long to count"
+    assert set(report["rows"]) == marts - {"stock_business_daily", "stock_each_day"}, "every mart but those that take too long to count"
     assert report["rows"]["stock_current"] == sum(len(shard.sellable) for shard in small)
     movements = days.moved([change for shard in small for change in shard.changes], "Asia/Tokyo")
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:

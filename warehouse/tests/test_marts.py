@@ -3,6 +3,7 @@
 import collections
 import datetime
 import json
+import random
 import re
 
 import archive
@@ -10,7 +11,8 @@ import history
 from conftest import MODELS, PROJECT, Warehouse, bad
 
 BALANCES = ", ".join(history.BUCKETS)
-TABLES = [f"{schema}.{model}" for model, schema in MODELS.items()]
+TABLES = [f"{schema}.{model}" for model, schema in MODELS.items() if model != "load_status"]
+"""All tables but load_status, which says when and from which file a shard was loaded."""
 
 
 def naive(moment):
@@ -71,19 +73,38 @@ def test_stock_current_is_the_stock_that_the_history_left(built, shards):
     assert built.rows(f"select sku, warehouse, {BALANCES}, sellable from marts.stock_current order by sku, warehouse") == expected
 
 
-def test_stock_daily_has_the_closing_balances_of_every_day(built, shards):
+def test_stock_daily_has_the_closing_balances_of_the_days_with_movement_and_stock_each_day_of_all(built, shards):
     last_day = max(day for shard in shards for (_, _, day) in shard.days)
-    expected = []
+    moved, each = [], []
     for shard in shards:
         for sku, warehouse in shard.sellable:
             days = {day: balances for (s, w, day), balances in shard.days.items() if (s, w) == (sku, warehouse)}
+            following = dict(zip(sorted(days), [*sorted(days)[1:], None]))
+            moved += [(sku, warehouse, day, following[day], *balances) for day, balances in days.items()]
             day, balances = min(days), None
             while day <= last_day:
                 balances = days.get(day, balances)
-                expected.append((sku, warehouse, day, *balances))
+                each.append((sku, warehouse, day, *balances))
                 day += datetime.timedelta(days=1)
-    found = built.rows(f"select sku, warehouse, stock_date, {BALANCES} from marts.stock_daily order by sku, warehouse, stock_date")
-    assert found == sorted(expected)
+    assert built.rows(f"select sku, warehouse, stock_date, next_date, {BALANCES} from marts.stock_daily order by 1, 2, 3") == sorted(moved, key=lambda row: row[:3])
+    assert built.rows(f"select sku, warehouse, stock_date, {BALANCES} from marts.stock_each_day order by 1, 2, 3") == sorted(each)
+
+
+def test_a_day_without_movement_has_no_row_in_stock_daily_and_one_in_stock_each_day(tmp_path):
+    shard = history.Shard(0, random.Random(0), ["A", "B"], ["BER"])
+    for sku, day in (("A", 0), ("B", 0), ("A", 5)):
+        shard.now = history.START + datetime.timedelta(days=day)
+        shard.change("received", sku, "BER", moves={"on_hand": 3, "free": 3})
+        shard.commit_entry()
+    warehouse = Warehouse(tmp_path)
+    archive.write_history(warehouse.changes, [shard])
+    archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows([shard]))
+    assert bad(warehouse.build()) == set()
+    first = history.START.date()
+    last = first + datetime.timedelta(days=5)
+    assert warehouse.rows("select sku, stock_date, next_date, free from marts.stock_daily order by all") == [
+        ("A", first, last, 3), ("A", last, None, 6), ("B", first, None, 3)]
+    assert warehouse.rows("select sku, count(*), sum(free) from marts.stock_each_day group by sku order by sku") == [("A", 6, 21), ("B", 6, 18)]
 
 
 def test_stockouts_are_the_times_with_nothing_sellable(built, shards):

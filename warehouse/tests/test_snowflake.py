@@ -16,7 +16,13 @@ with warnings.catch_warnings():
     import fakesnow.cursor
     import snowflake.connector
 
-LOAD = (PROJECT / "snowflake" / "load.sql").read_text()
+ONCE, EACH_RUN = ((PROJECT / "snowflake" / name).read_text() for name in ("once.sql", "each_run.sql"))
+MADE = ("create database", "create schema if not exists holdfast.raw", "create table", "alter table")
+"""How the statements of once.sql begin that the imitation runs. It has no roles, integrations, stages, pipes, streams and tasks."""
+COLUMNS = {name: "* exclude reservation_key" for name in ("int_reservation_lines", "fct_reservations")} | {
+    "load_status": "shard, loaded_through, loaded_until, behind_changes"}
+"""The columns that both engines must agree on, where these are not all. A reservation's key is made otherwise on Snowflake, and
+the file and the time of a load are those of another run."""
 ZONE = "Europe/Berlin"
 
 
@@ -32,6 +38,10 @@ def without_temporary_relations(patcher):
         return execute(self, re.sub(r"(?i)create or replace\s+temporary\s", "create or replace ", command), *args, **kwargs)
 
     patcher.setattr(fakesnow.cursor.FakeSnowflakeCursor, "execute", without_temporary)
+
+
+def statements(script):
+    return [statement.strip() for statement in re.sub(r"--.*", "", script).split(";") if statement.strip()]
 
 
 def plain(rows):
@@ -57,14 +67,18 @@ def snowflake_warehouse(folder, shards):
         without_temporary_relations(patcher)
         connection = snowflake.connector.connect(database="HOLDFAST", schema="RAW")
         cursor = connection.cursor()
-        for statement in re.sub(r"--.*", "", LOAD).split(";"):
-            if statement.strip().startswith(("create database", "create schema", "create table")):
+        for statement in statements(ONCE):
+            if statement.startswith(MADE):
                 cursor.execute(statement)
         cursor.execute("create schema HOLDFAST.ANALYTICS")
         # Stands in for Snowpipe: the rows go straight into the database below the imitation.
         duck = connection._duck_conn
         archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows(shards))
-        duck.execute(f"insert into HOLDFAST.RAW.LEDGER_STOCK select * from read_csv('{warehouse.ledger_stock}', header = true)")
+        for statement in statements(EACH_RUN):
+            if statement.startswith("copy into holdfast.raw.ledger_stock_next"):
+                duck.execute(f"insert into HOLDFAST.RAW.LEDGER_STOCK_NEXT select * from read_csv('{warehouse.ledger_stock}', header = true)")
+            elif not statement.startswith(("use", "select")):
+                cursor.execute(statement)
         landed = set()
         for part in (1, 99):
             for shard in shards:
@@ -72,13 +86,15 @@ def snowflake_warehouse(folder, shards):
                     path = archive.write_changes(warehouse.changes, piece)
                     if path not in landed:
                         duck.execute("set timezone = 'UTC'")
-                        duck.execute(f"insert into HOLDFAST.RAW.LEDGER_CHANGES by name select * from read_parquet('{path}', hive_partitioning = false)")
+                        duck.execute(f"insert into HOLDFAST.RAW.LEDGER_CHANGES by name "
+                                     f"select * exclude (filename, file_row_number), filename as file_name, file_row_number as file_row, timestamp '2026-03-09' as loaded_at "
+                                     f"from read_parquet('{path}', hive_partitioning = false, filename = true, file_row_number = true)")
                     landed.add(path)
             assert bad(dbt("run")) == set()
         assert bad(dbt("test")) == set()
         rows = {}
         for name, schema in MODELS.items():
-            cursor.execute(f"select * from HOLDFAST.ANALYTICS_{schema}.{name}")
+            cursor.execute(f"select {COLUMNS.get(name, '*')} from HOLDFAST.ANALYTICS_{schema}.{name}")
             rows[name] = plain(cursor.fetchall())
     return warehouse, rows
 
@@ -88,7 +104,7 @@ def test_snowflake_builds_the_same_marts_as_duckdb(snowflake_warehouse, shards):
     archive.write_history(warehouse.changes, shards)
     assert bad(warehouse.dbt("run", business_time_zone=ZONE)) == set()
     for name, schema in MODELS.items():
-        assert rows[name] == plain(warehouse.table(f"{schema}.{name}")), name
+        assert rows[name] == plain(warehouse.rows(f"select {COLUMNS.get(name, '*')} from {schema}.{name}")), name
 
 
 def test_every_model_and_singular_test_parses_as_snowflake(snowflake_warehouse):
@@ -103,24 +119,44 @@ def test_every_model_and_singular_test_parses_as_snowflake(snowflake_warehouse):
 
 
 def test_the_landing_statements_parse_as_snowflake():
-    assert parse_errors(LOAD) == []
-    assert parse_errors(LOAD.replace("create table", "create tabel", 1)) != [], "the parser refuses what is wrong"
+    for script in (ONCE, EACH_RUN):
+        assert parse_errors(script) == []
+    assert parse_errors(ONCE.replace("create table", "create tabel", 1)) != [], "the parser refuses what is wrong"
 
 
-def test_the_landing_table_has_the_archives_columns_in_order():
-    table = LOAD[LOAD.index("holdfast.raw.ledger_changes ("):LOAD.index(");")]
-    assert re.findall(r"^    (\w+) ", table, re.MULTILINE) == archive.SCHEMA.names
+def test_the_landing_table_has_the_archives_columns_in_order_and_where_a_row_came_from():
+    table = ONCE[ONCE.index("holdfast.raw.ledger_changes ("):ONCE.index("cluster by (shard")]
+    assert re.findall(r"^    (\w+) ", table, re.MULTILINE) == [*archive.SCHEMA.names, "file_name", "file_row", "loaded_at"]
 
 
 def test_an_older_landing_table_gets_the_columns_that_came_later():
-    statements = [statement.strip() for statement in re.sub(r"--.*", "", LOAD).split(";")]
+    create = next(one for one in statements(ONCE) if one.startswith("create table") and "ledger_changes" in one)
     with fakesnow.patch():
         cursor = snowflake.connector.connect(database="OLDER", schema="RAW").cursor()
-        create = next(one for one in statements if one.startswith("create table") and "ledger_changes" in one)
-        cursor.execute(create.replace("holdfast.", "older.").replace(",\n    occurred_at timestamp_ntz", ""))
+        first = [column for column in re.findall(r"^    .*$", create, re.MULTILINE) if column.split()[0] in archive.FIRST_SCHEMA.names]
+        cursor.execute(f"create table older.raw.ledger_changes ({' '.join(first).rstrip(',')})")
         for _ in range(2):
-            for one in statements:
+            for one in statements(ONCE):
                 if one.startswith("alter table"):
                     cursor.execute(one.replace("holdfast.", "older."))
         cursor.execute("select * from older.raw.ledger_changes")
-        assert [column[0].lower() for column in cursor.description][-2:] == ["supply_expected_at", "occurred_at"]
+        columns = [column[0].lower() for column in cursor.description]
+    assert sorted(columns) == sorted([*archive.SCHEMA.names, "file_name", "file_row", "loaded_at"])
+
+
+def test_each_role_has_the_least_that_it_needs():
+    """Only dbt's role makes schemas, only the owner owns the landing schema, and nobody but the loader and the owner writes there."""
+    grants = [re.sub(r"\s+", " ", one) for one in statements(ONCE) if one.startswith("grant")]
+    of = lambda role: [one for one in grants if one.endswith(f"to role {role}") or f"to role {role} " in one]
+    assert [one for one in grants if " all " in one and "select on all" not in one] == []
+    assert all(one.startswith(("grant usage", "grant select on", "grant create schema", "grant role holdfast_reader")) for one in of("holdfast_builder"))
+    assert all(one.startswith(("grant usage", "grant select on")) and "raw" not in one for one in of("holdfast_reader"))
+    assert any("insert" in one for one in of("holdfast_loader")) and not any("ownership" in one for one in of("holdfast_loader"))
+
+
+def test_a_list_of_stock_replaces_the_old_one_at_once_and_a_bad_one_does_not():
+    """The statements that empty the present list come after the copy, inside one transaction."""
+    run = statements(EACH_RUN)
+    place = lambda start: next(at for at, one in enumerate(run) if one.startswith(start))
+    assert place("copy into holdfast.raw.ledger_stock_next") < place("begin") < place("delete from holdfast.raw.ledger_stock") < place("insert into") < place("commit")
+    assert "on_error = abort_statement" in run[place("copy into")]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::cluster::{self, Cluster};
-use crate::{acknowledged, needs, report, steps};
+use crate::{acknowledged, needs, report, steps, view};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -40,6 +40,7 @@ fn folder() -> PathBuf {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     needs::python()?;
+    let redis = needs::redis_server();
     let profile = if args.release { "release" } else { "quick" };
     let minutes = if args.release { "about 12" } else { "about 5" };
     steps::say(&format!(
@@ -87,6 +88,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     steps::say("building the warehouse with dbt on DuckDB, and reconciling it with the ledger");
     results["warehouse"] = warehouse(&lake, &stock, &folder)?;
+
+    results["view"] = match redis {
+        Ok(()) => {
+            steps::say("keeping what product pages read in Redis, beside the ledger");
+            view::show(&cluster, &folder)?
+        }
+        Err(error) => {
+            let advice = "install redis-server and redis-cli, and run the demo again";
+            steps::say(&format!("the view in Redis is left out: {error:#}; {advice}"));
+            json!({ "left_out": advice })
+        }
+    };
     results["elapsed_seconds"] = json!(started.elapsed().as_secs());
 
     steps::say("stopping the nodes");

@@ -21,6 +21,7 @@ mod scale;
 mod soak;
 mod steps;
 mod test;
+mod view;
 
 use clap::{Parser, Subcommand};
 

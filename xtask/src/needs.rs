@@ -30,18 +30,21 @@ pub(crate) fn promtool() -> Result<()> {
     install(&["prometheus"]).context("the tests of the alerts need promtool")
 }
 
-/// Makes sure that the servers are there that Holdfast is compared with. They are only installed, not left
-/// running.
+/// Makes sure that the servers are there that Holdfast is compared with.
 pub(crate) fn database_servers() -> Result<()> {
-    let has_postgres = succeeds("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"]);
-    let has_redis = succeeds("redis-server", &["--version"]);
-    let packages = [("postgresql", has_postgres), ("redis-server", has_redis)];
-    let missing = packages.iter().filter(|(_, is_there)| !is_there);
-    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
-    if missing.is_empty() {
+    if !succeeds("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"]) {
+        install(&["postgresql"]).context("the comparison needs PostgreSQL")?;
+    }
+    redis_server()
+}
+
+/// Makes sure that `redis-server` and `redis-cli` are there.
+pub(crate) fn redis_server() -> Result<()> {
+    if succeeds("redis-server", &["--version"]) && succeeds("redis-cli", &["--version"]) {
         return Ok(());
     }
-    install(&missing).context("the comparison needs PostgreSQL and Redis")
+    // The second one brings redis-cli.
+    install(&["redis-server", "redis-tools"]).context("the view of the stock needs a Redis server")
 }
 
 /// Installs the programs that some faults need, if possible. Without them these faults are left out, and the

@@ -33,6 +33,7 @@ pub(crate) fn print(results: &Value, folder: &Path) -> Result<()> {
         lines.push(row(&format!("rows in {mart}"), rows));
     }
     lines.push(row("warehouse tests passed", &warehouse["tests_passed"]));
+    lines.extend(view_lines(&results["view"]));
     lines.push(row("seconds in all", &results["elapsed_seconds"]));
     lines.push(String::new());
     lines.push("Where to look next".to_owned());
@@ -41,6 +42,7 @@ pub(crate) fn print(results: &Value, folder: &Path) -> Result<()> {
         ("logs of the nodes", format!("{folder}/nodes")),
         ("archived changes", format!("{folder}/lake")),
         ("the warehouse", format!("{folder}/warehouse.duckdb")),
+        ("the view in Redis", "docs/redis.md".to_owned()),
         ("try it yourself", "README.md, \"Five minutes\"".to_owned()),
     ] {
         lines.push(format!("  {what:<28}{place}"));
@@ -71,6 +73,20 @@ fn sale_lines(sale: &Value) -> Vec<String> {
         text("reserve latency p99", &milliseconds("p99")),
         text("reserve latency p99.9", &milliseconds("p999")),
         text("longest time without a leader", &format!("{without_leader} ms")),
+    ]
+}
+
+fn view_lines(view: &Value) -> Vec<String> {
+    if let Some(advice) = view["left_out"].as_str() {
+        return vec![format!("  the view in Redis was left out: {advice}")];
+    }
+    let page = &view["page"];
+    let page = |field: &str| page[field].as_str().unwrap_or_default();
+    vec![
+        row("cells equal in Redis", &view["cells_equal"]),
+        row("lag of Redis in changes", &view["lag_changes"]),
+        text("lag of Redis", &format!("{} ms", view["lag_ms"])),
+        text(&format!("page of {}", page("sku")), page("units")),
     ]
 }
 

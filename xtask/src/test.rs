@@ -18,8 +18,11 @@ enum Part {
     Rust,
     /// The dbt project on generated histories, and its SQL in Snowflake's dialect.
     Warehouse,
-    /// The examples in Python, with a package that is generated from the contract, against three nodes.
+    /// The examples in Python, with a package that is generated from the contract, against three nodes and a
+    /// Redis server; the product page also in TypeScript.
     Examples,
+    /// An archive in a bucket with versions and object lock, on an independent S3.
+    ObjectLock,
     /// The Helm chart, the alerts with their runbooks and the dashboard, against real nodes where that
     /// matters.
     Chart,
@@ -52,6 +55,9 @@ pub(crate) fn binary() -> std::path::PathBuf {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     needs::python()?;
+    if wanted(Part::Rust) || wanted(Part::Examples) {
+        needs::redis_server()?;
+    }
     if wanted(Part::Rust) {
         steps::say("building the tests and the holdfast binary they start");
         build()?;
@@ -71,10 +77,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if wanted(Part::Examples) {
         steps::say("building the holdfast binary that the examples call");
         build()?;
-        steps::say("examples in Python");
+        steps::say("examples in Python and TypeScript");
         steps::run(
             std::process::Command::new("python3")
                 .arg("examples/test.py")
+                .env("HOLDFAST_BINARY", binary()),
+        )?;
+    }
+    if wanted(Part::ObjectLock) {
+        steps::say("building the holdfast binary that writes the archive");
+        build()?;
+        steps::say("an archive in a bucket with object lock");
+        steps::run(
+            std::process::Command::new("python3")
+                .arg("tests/object_lock/test.py")
                 .env("HOLDFAST_BINARY", binary()),
         )?;
     }

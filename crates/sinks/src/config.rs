@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::archive::ArchiveConfig;
+use crate::redis::RedisConfig;
+use crate::settings::SettingError;
+use crate::snowflake::SnowflakeConfig;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,29 +23,18 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has a key or a value that is not known.
-    #[error("{}: {source}", path.display())]
+    #[error("{}, line {line}: {reason}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// The fault, with its line.
-        source: Box<toml::de::Error>,
-    },
-    /// A secret cannot be read.
-    #[error("{name}: {reason}")]
-    Secret {
-        /// The setting.
-        name: String,
-        /// The fault, in words. Never the secret.
+        /// The line, from 1; 1 when the fault has no place.
+        line: usize,
+        /// The fault, in words. Without the text of the line, which may have a secret.
         reason: String,
     },
     /// A setting has a value that cannot work.
-    #[error("sink {sink}: {reason}")]
-    Sink {
-        /// The name of the sink.
-        sink: String,
-        /// The fault, in words.
-        reason: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
 }
 
 /// All of `sinks.toml`.
@@ -61,88 +54,11 @@ pub struct Config {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SinkConfig {
     /// A view for product pages in Redis.
-    Redis(crate::redis::RedisConfig),
-}
-
-/// Where a secret is. It is never written in the configuration itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum SecretReference {
-    /// In a file, without a line break at its end.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
-}
-
-/// A secret. It is never shown.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the secret, for use in a request.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("(secret)")
-    }
-}
-
-impl SecretReference {
-    /// The largest secret that is read, in bytes.
-    const MAX_BYTES: u64 = 64 << 10;
-
-    /// Reads the secret. `name` is the setting that refers to it, for the error.
-    ///
-    /// # Errors
-    /// [`ConfigError::Secret`]: it is missing, empty or too long.
-    pub fn read(&self, name: &str) -> Result<Secret, ConfigError> {
-        let fault = |reason: String| ConfigError::Secret {
-            name: name.to_owned(),
-            reason,
-        };
-        let text = match self {
-            Self::File(path) => {
-                let bytes = std::fs::metadata(path).map(|file| file.len());
-                let bytes = bytes
-                    .map_err(|error| fault(format!("the file {} cannot be read: {error}", path.display())))?;
-                if bytes > Self::MAX_BYTES {
-                    return Err(fault(format!(
-                        "the file {} has {bytes} bytes, a secret has at most {}",
-                        path.display(),
-                        Self::MAX_BYTES
-                    )));
-                }
-                std::fs::read_to_string(path)
-                    .map_err(|error| fault(format!("the file {} cannot be read: {error}", path.display())))?
-            }
-            Self::Env(variable) => std::env::var(variable)
-                .map_err(|_| fault(format!("the environment variable {variable} is not set")))?,
-        };
-        let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            return Err(fault("the secret is empty".to_owned()));
-        }
-        Ok(Secret(text.to_owned()))
-    }
-}
-
-/// Reads a time such as `5s` or `250ms`.
-///
-/// # Errors
-/// The text is no time, or it is 0 or more than a day.
-pub(crate) fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let time = humantime::parse_duration(&text).map_err(serde::de::Error::custom)?;
-    if time.is_zero() || time > Duration::from_secs(86_400) {
-        return Err(serde::de::Error::custom(format!(
-            "{text} is not allowed: choose a time from 1ms to 1day"
-        )));
-    }
-    Ok(time)
+    Redis(RedisConfig),
+    /// An archive in a folder or an object store.
+    Archive(ArchiveConfig),
+    /// A table in Snowflake.
+    Snowflake(Box<SnowflakeConfig>),
 }
 
 impl Config {
@@ -155,18 +71,24 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Wrong {
-            path: path.to_owned(),
-            source: Box::new(source),
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            ConfigError::Wrong {
+                path: path.to_owned(),
+                line: before.map_or(0, |before| before.matches('\n').count()) + 1,
+                reason: error.message().to_owned(),
+            }
         })?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let sink = |sink: &str, reason: &str| ConfigError::Sink {
-            sink: sink.to_owned(),
-            reason: reason.to_owned(),
+        let sink = |sink: &str, reason: &str| {
+            ConfigError::from(SettingError::Sink {
+                sink: sink.to_owned(),
+                reason: reason.to_owned(),
+            })
         };
         if self.sinks.is_empty() {
             return Err(sink(
@@ -206,6 +128,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_can_be_used() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cluster/sinks.toml");
+        let config = Config::read(&path).unwrap();
+        assert!(config.sinks.contains_key("product-pages"));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_the_place() {
         for (text, part) in [
             ("", "there is no sink"),
@@ -230,20 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_read_from_its_file_and_never_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        std::fs::write(&path, "hush\n").unwrap();
-        let secret = SecretReference::File(path.clone()).read("password").unwrap();
-        assert_eq!(secret.expose(), "hush");
-        assert!(!format!("{secret:?}").contains("hush"));
-        std::fs::write(&path, "\n").unwrap();
-        assert!(SecretReference::File(path).read("password").is_err());
-        let missing = SecretReference::Env("HOLDFAST_NO_SUCH_VARIABLE".to_owned());
-        let error = missing.read("sinks.a.password").unwrap_err().to_string();
-        assert!(
-            error.contains("sinks.a.password") && error.contains("not set"),
-            "{error}"
-        );
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for wrong in [
+            "password = 'hush-hush'",
+            "password = { value = 'hush-hush' }",
+            "password = { file = 'x', env = 'hush-hush' }",
+            "password = hush-hush",
+            "password = ['hush-hush']",
+        ] {
+            let text = format!("[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\n{wrong}\n");
+            let error = read(&text).unwrap_err().to_string();
+            assert!(
+                error.contains("line ") && !error.contains("hush"),
+                "{wrong}: {error}"
+            );
+        }
     }
 }

@@ -17,10 +17,13 @@
 //! - [`make`] makes sinks from their configuration.
 //! - [`http`] serves metrics and readiness.
 //! - [`status`] is what the runner knows of each of them: state, position, lag.
+//! - [`archive`] keeps every change, in files that prove themselves.
 //! - [`redis`] keeps what product pages read: cells, and what each storefront can sell.
+//! - [`snowflake`] streams rows into a table of Snowflake.
 //!
 //! Start reading in `sink.rs`, then `runner/shard.rs`.
 
+pub mod archive;
 mod clock;
 pub mod config;
 mod ends;
@@ -29,5 +32,7 @@ pub mod make;
 mod metrics;
 pub mod redis;
 pub mod runner;
+pub mod settings;
 pub mod sink;
+pub mod snowflake;
 pub mod status;

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError, SinkConfig};
+use crate::archive::ArchiveSink;
+use crate::config::{Config, SinkConfig};
 use crate::redis::RedisSink;
 use crate::runner::{Cluster, NamedSink};
+use crate::settings::SettingError;
 use crate::sink::Sink;
+use crate::snowflake;
 
 /// Makes every sink of a configuration, for a cluster. Connects to nothing.
 ///
 /// # Errors
-/// [`ConfigError`]: a sink cannot work as it is configured, or a secret cannot be read.
-pub fn sinks(config: &Config, cluster: &Cluster) -> Result<Vec<NamedSink>, ConfigError> {
+/// [`SettingError`]: a sink cannot work as it is configured, or a secret cannot be read.
+pub fn sinks(config: &Config, cluster: &Cluster) -> Result<Vec<NamedSink>, SettingError> {
     let sinks = config.sinks.iter();
     sinks
         .map(|(name, config)| {
@@ -23,14 +26,14 @@ pub fn sinks(config: &Config, cluster: &Cluster) -> Result<Vec<NamedSink>, Confi
         .collect()
 }
 
-fn sink(name: &str, config: &SinkConfig, cluster: &Cluster) -> Result<Arc<dyn Sink>, ConfigError> {
+fn sink(name: &str, config: &SinkConfig, cluster: &Cluster) -> Result<Arc<dyn Sink>, SettingError> {
     let shard_count = u32::try_from(cluster.shards.len()).unwrap_or(u32::MAX);
     Ok(match config {
-        SinkConfig::Redis(config) => Arc::new(RedisSink::new(
-            name,
-            config.clone(),
-            cluster.cluster_id,
-            shard_count,
-        )?),
+        SinkConfig::Redis(config) => {
+            let sink = RedisSink::new(name, config.clone(), cluster.cluster_id, shard_count)?;
+            Arc::new(sink)
+        }
+        SinkConfig::Snowflake(config) => snowflake::sink(name, cluster.cluster_id, config)?,
+        SinkConfig::Archive(config) => Arc::new(ArchiveSink::new(name, config, cluster.clone())?),
     })
 }

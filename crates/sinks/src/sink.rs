@@ -21,6 +21,12 @@ pub struct Position {
 /// step as the data. So a runner may be killed, doubled and moved at any time.
 #[async_trait]
 pub trait Sink: Send + Sync {
+    /// Returns the place from which others can read the changes again, such as that of an archive. None: the
+    /// target is none. It has no secrets.
+    fn location(&self) -> Option<String> {
+        None
+    }
+
     /// Reads how far the target is in a shard, without disturbing another runner that writes to it.
     ///
     /// # Errors

@@ -1,10 +1,16 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='reservation_line_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='reservation_key',
+    cluster_by=['shard', 'reserved_on']
+) }}
 
 -- One row per line of a reservation, granted or not, with the place of each of its units and its last state
 -- in its shard. A reservation changes for days. When its part in a shard has new changes, all lines of the
 -- part are made again from the old rows and the new changes alone, never from the whole history. In an order
 -- over several shards, each shard has the lines of its SKUs. Units of an aborted attempt went back, as if
--- they had never been granted.
+-- they had never been granted. Old rows are found by reservation_key, and rows that only share the key stay
+-- as they are.
 with new_changes as (
 
     select *
@@ -76,6 +82,21 @@ new_states as (
 
 ),
 
+{% if is_incremental() -%}
+old_lines as (
+
+    select
+        old.*,
+        new_states.reservation_id is not null as is_touched
+    from (
+        select * from {{ this }}
+        where reservation_key in (select {{ reservation_key('reservation_id') }} from new_states)
+    ) as old
+    left join new_states on old.reservation_id = new_states.reservation_id and old.shard = new_states.shard
+
+),
+
+{% endif -%}
 pieces as (
 
     select
@@ -128,8 +149,8 @@ pieces as (
         old.cancelled,
         old.returned,
         2 as age
-    from {{ this }} as old
-    inner join new_states on old.reservation_id = new_states.reservation_id and old.shard = new_states.shard
+    from old_lines as old
+    where old.is_touched
     {%- endif %}
 
 ),
@@ -161,6 +182,7 @@ lines as (
 select
     lines.reservation_id || '/' || cast(lines.line as varchar) as reservation_line_id,
     lines.reservation_id,
+    {{ reservation_key('lines.reservation_id') }} as reservation_key,
     lines.line,
     lines.shard,
     new_states.home,
@@ -189,3 +211,38 @@ select
     lines.returned
 from lines
 inner join new_states on lines.reservation_id = new_states.reservation_id and lines.shard = new_states.shard
+{%- if is_incremental() %}
+union all
+select
+    reservation_line_id,
+    reservation_id,
+    reservation_key,
+    line,
+    shard,
+    home,
+    sku,
+    storefront,
+    reference,
+    state,
+    reserved_at,
+    reserved_happened_at,
+    reserved_on,
+    expires_at,
+    committed_at,
+    committed_happened_at,
+    committed_on,
+    last_changed_at,
+    last_seq,
+    warehouses,
+    requested,
+    granted,
+    held,
+    committed,
+    shipped,
+    released,
+    expired,
+    cancelled,
+    returned
+from old_lines
+where not is_touched
+{%- endif %}

@@ -1,4 +1,10 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stock_business_day_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='stock_business_day_id',
+    cluster_by=['shard', 'business_date'],
+    meta={'touched_date': 'business_date'}
+) }}
 
 -- One row per cell and business day on which the cell moved, with the balances at the end of that day. They
 -- hold until next_date. A movement may be booked for a day long past. Then all later days of its cell are

@@ -1,4 +1,10 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stock_day_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='stock_day_id',
+    cluster_by=['shard', 'stock_date'],
+    meta={'touched_date': 'stock_date'}
+) }}
 
 -- One row per cell and UTC day on which the cell moved, with the balances at the end of that day. They hold
 -- until next_date. New movements extend a cell's newest row or come after it, because log time never goes

@@ -4,8 +4,8 @@
 select
     sku,
     max(shard) as shard,
-    count(distinct warehouse) as warehouses,
+    count(*) as warehouses,
     min(first_moved_at) as first_moved_at,
     max(last_moved_at) as last_moved_at
-from {{ ref('int_stock_days') }}
+from {{ ref('stock_current') }}
 group by sku

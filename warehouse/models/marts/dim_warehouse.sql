@@ -3,8 +3,8 @@
 -- Every warehouse that ever had stock.
 select
     warehouse,
-    count(distinct sku) as skus,
+    count(*) as skus,
     min(first_moved_at) as first_moved_at,
     max(last_moved_at) as last_moved_at
-from {{ ref('int_stock_days') }}
+from {{ ref('stock_current') }}
 group by warehouse

@@ -1,4 +1,10 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='daily_movement_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='daily_movement_id',
+    cluster_by=['shard', 'business_date'],
+    meta={'touched_date': 'business_date'}
+) }}
 
 -- How many units moved on each business day, by cell, storefront and kind. New movements are added to the row
 -- of their day, however long ago it was.
@@ -57,7 +63,9 @@ pieces as (
         sellable_delta,
         reservation_units
     from {{ this }}
-    where daily_movement_id in (select daily_movement_id from new_rows)
+    where
+        daily_movement_id in (select daily_movement_id from new_rows)
+        and {{ is_touched_date('business_date', new_changes(ref('fct_stock_movements'), last_seq='last_seq')) }}
     {%- endif %}
 
 ),

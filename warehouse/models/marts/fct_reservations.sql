@@ -1,16 +1,22 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='reservation_line_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='reservation_key',
+    cluster_by=['shard', 'reserved_on'],
+    meta={'keep': 'state is not null and granted > 0'}
+) }}
 
 -- One row per line of a granted reservation. An order over several shards is one reservation: its lines come
 -- from all of them, and the values of the whole order are combined from its parts. An undecided order is not
 -- granted, and neither is one that was aborted. A reservation with a new change in any shard gets all its
--- lines again.
+-- lines again. A line that is not granted any more is selected too, so that its old row is deleted.
 with lines as (
 
     select all_lines.*
     from {{ ref('int_reservation_lines') }} as all_lines
     {%- if is_incremental() %}
-    where all_lines.reservation_id in (
-        select reservation_id
+    where all_lines.reservation_key in (
+        select reservation_key
         from {{ new_changes(ref('int_reservation_lines'), last_seq='last_seq', seq='last_seq') }} as changed
     )
     {%- endif %}
@@ -60,6 +66,7 @@ states as (
 select
     lines.reservation_line_id,
     lines.reservation_id,
+    lines.reservation_key,
     lines.line,
     lines.shard,
     lines.home,
@@ -88,4 +95,6 @@ select
     lines.returned
 from lines
 inner join states on lines.reservation_id = states.reservation_id
+{%- if not is_incremental() %}
 where states.state is not null and lines.granted > 0
+{%- endif %}

@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='view') }}
 
 -- One row per change that moved stock.
 select
@@ -30,8 +30,5 @@ select
     reference,
     sourcing,
     transfer_id
-from {{ new_changes(ref('stg_changes')) }} as new_rows
-where
-    {%- for bucket in buckets() %}
-    {{ 'or ' if not loop.first }}{{ bucket }}_delta <> 0
-    {%- endfor %}
+from {{ ref('stg_changes') }}
+where moves_stock

@@ -1,5 +1,18 @@
 {{ config(materialized='view') }}
 
--- The closing balances of every cell on every UTC day from its first movement to the last day of the history.
--- Only the days on which a cell moved are stored (int_stock_days). The days between are filled in here.
-{{ every_stock_day(ref('int_stock_days'), ref('int_calendar'), id='stock_day_id', date='stock_date') }}
+-- The closing balances of every cell on the UTC days on which it moved. They hold until next_date. So a day
+-- without movement has no row; stock_each_day fills it in.
+select
+    stock_day_id,
+    stock_date,
+    next_date,
+    cell_id,
+    shard,
+    sku,
+    warehouse,
+    {%- for bucket in buckets() %}
+    {{ bucket }},
+    {%- endfor %}
+    free + pool as sellable,
+    movements
+from {{ ref('int_stock_days') }}

@@ -1,9 +1,43 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stockout_id') }}
+{{ config(materialized='incremental', incremental_strategy='touched', unique_key='stockout_id') }}
 
 -- The intervals in which a cell had nothing sellable (free + pools = 0). An interval opens with the entry
 -- that took the last unit, or with the cell's first entry if that brought nothing sellable. It closes with
--- the entry that brought sellable units again.
-with new_turns as (
+-- the entry that brought sellable units again. Levels are those after whole entries, because nobody ever sees
+-- the ledger between two changes of one entry.
+with new_entries as (
+
+    select
+        cell_id,
+        shard,
+        sku,
+        warehouse,
+        log_index,
+        max(log_time) as log_time,
+        max(seq) as seq,
+        count(*) as movements,
+        sum(sellable_delta) as sellable_delta
+    from {{ new_changes(ref('fct_stock_movements'), last_seq='last_seq') }} as new_rows
+    group by cell_id, shard, sku, warehouse, log_index
+
+),
+
+-- Adding up backwards from the present level needs no older rows.
+levels as (
+
+    select
+        entries.*,
+        stock.sellable - coalesce(sum(entries.sellable_delta) over (
+            partition by entries.cell_id order by entries.seq rows between 1 following and unbounded following
+        ), 0) as sellable_after,
+        stock.movements = sum(entries.movements) over (
+            partition by entries.cell_id order by entries.seq rows between current row and unbounded following
+        ) as is_first
+    from new_entries as entries
+    inner join {{ ref('stock_current') }} as stock on entries.cell_id = stock.cell_id
+
+),
+
+new_turns as (
 
     select
         cell_id,
@@ -13,10 +47,10 @@ with new_turns as (
         log_time,
         seq,
         sellable_after = 0 as opens
-    from {{ new_changes(ref('int_sellable_levels'), last_seq='coalesce(ended_seq, started_seq)') }} as new_rows
+    from levels
     where
-        (sellable_after = 0 and coalesce(sellable_before, 1) > 0)
-        or (sellable_after > 0 and sellable_before = 0)
+        (sellable_after = 0 and (is_first or sellable_delta <> 0))
+        or (sellable_after > 0 and sellable_after = sellable_delta and not is_first)
 
 ),
 
@@ -59,6 +93,7 @@ select
     ended_at,
     {{ dbt.datediff('log_time', 'ended_at', 'millisecond') }} as duration_ms,
     seq as started_seq,
-    ended_seq
+    ended_seq,
+    coalesce(ended_seq, seq) as last_seq
 from paired
 where opens

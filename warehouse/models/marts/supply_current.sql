@@ -1,7 +1,12 @@
-{{ config(materialized='table') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='cell_supply_id',
+    meta={'keep': 'quantity > 0'}
+) }}
 
 -- The units that each supply will still bring. An ExpectSupply sets them, and an arrival that names the
--- supply reduces them.
+-- supply reduces them. A supply that will bring nothing more is selected too, so that its old row is deleted.
 with told as (
 
     select
@@ -14,7 +19,7 @@ with told as (
         supply_quantity,
         supply_expected_at,
         row_number() over (partition by sku, warehouse, supply_id order by seq desc) as newest
-    from {{ ref('stg_changes') }}
+    from {{ new_changes(ref('stg_changes'), last_seq='last_seq') }} as new_rows
     where supply_id is not null
 
 )
@@ -31,4 +36,4 @@ select
     log_time as last_changed_at,
     seq as last_seq
 from told
-where newest = 1 and supply_quantity > 0
+where newest = 1{{ ' and supply_quantity > 0' if not is_incremental() }}

@@ -4,6 +4,7 @@ pub mod schema;
 
 mod columns;
 mod effects;
+mod page_checksums;
 mod read;
 mod row;
 mod write;
@@ -14,4 +15,4 @@ mod tests;
 pub use columns::DecodeError;
 pub use read::{Decoder, decode};
 pub use row::EncodeError;
-pub use write::encode;
+pub use write::{batch, encode};

@@ -458,6 +458,34 @@ impl Changes for Node {
     ) -> Result<Response<v1::GetPositionsResponse>, Status> {
         Err(Status::unimplemented(""))
     }
+
+    async fn register_consumer(
+        &self,
+        _: Request<v1::RegisterConsumerRequest>,
+    ) -> Result<Response<v1::RegisterConsumerResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn advance_consumer(
+        &self,
+        _: Request<v1::AdvanceConsumerRequest>,
+    ) -> Result<Response<v1::AdvanceConsumerResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn remove_consumer(
+        &self,
+        _: Request<v1::RemoveConsumerRequest>,
+    ) -> Result<Response<v1::RemoveConsumerResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_consumers(
+        &self,
+        _: Request<v1::ListConsumersRequest>,
+    ) -> Result<Response<v1::ListConsumersResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 /// A reservation id for reads.

@@ -57,7 +57,8 @@ impl<'a> History<'a> {
         let of_shard = self.positions.iter().find(|position| position.shard == shard);
         let dropped = of_shard.is_some_and(|position| next_seq < position.first_seq);
         if let Some(archive) = self.older.as_ref().filter(|_| dropped) {
-            for file in archive.files(shard).await? {
+            let mut chain = archive.chain(shard).await?;
+            while let Some(file) = chain.next().await? {
                 if file.last_seq < next_seq || file.first_seq > last_seq {
                     continue;
                 }

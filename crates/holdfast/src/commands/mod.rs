@@ -1,6 +1,7 @@
 //! The commands. Each is a module with its arguments and an `async fn run(args, context) ->
 //! anyhow::Result<()>`.
 
+mod archive;
 mod as_of;
 mod availability;
 mod backup;
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Changes(changes::Args),
     /// Bring changes to Redis and other systems
     Sinks(sinks::Args),
+    /// Prove an archive of changes, and practise rebuilding the stock from it
+    Archive(archive::Args),
     /// Show every decision about one reservation
     Explain(explain::Args),
     /// Replay the change streams and prove that nothing was oversold, lost or doubled
@@ -102,6 +105,7 @@ impl Command {
             Self::Import(args) => import::run(args, context).await,
             Self::Changes(args) => changes::run(args, context).await,
             Self::Sinks(args) => sinks::run(args, context).await,
+            Self::Archive(args) => archive::run(args, context).await,
             Self::Explain(args) => explain::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
             Self::Cluster(args) => cluster::run(args, context).await,

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use holdfast_api::v1::{Cell, GetStockRequest, ListStockRequest, StockPolicy};
+use holdfast_api::v1::{Cell, GetStockRequest, ListStockRequest, StockPolicy, TailChangesRequest};
 use holdfast_client::{Client, ClientError};
 use redis::{cmd, pipe};
 use serde::Serialize;
@@ -77,6 +77,16 @@ pub(super) struct Comparing<'a> {
 struct Listed {
     sku: String,
     cells: Vec<Cell>,
+    /// The storefronts with a stock policy, and whether each may borrow.
+    may_borrow: BTreeMap<String, bool>,
+    at_seq: u64,
+}
+
+/// One SKU in the view, as it was at a change.
+struct Seen {
+    cells: Vec<Hash>,
+    sold: Hash,
+    front: Hash,
     at_seq: u64,
 }
 
@@ -101,7 +111,6 @@ impl Comparing<'_> {
             .iter()
             .map(|cell| hasher.hash_one(self.keys.cell(shard, &cell.sku, &cell.warehouse)))
             .collect();
-        let none = BTreeMap::new();
         let mut rest = cells.into_iter().peekable();
         while let Some(first) = rest.next() {
             let sku = first.sku.clone();
@@ -112,14 +121,19 @@ impl Comparing<'_> {
             result.cells += cells.len() as u64;
             result.skus += 1;
             progress(cells.len() as u64);
-            let policies = fronts.get(&sku).unwrap_or(&none);
-            let listed = Listed { sku, cells, at_seq };
-            self.sku(shard, listed, policies, result).await?;
+            let listed = Listed {
+                may_borrow: fronts.get(&sku).cloned().unwrap_or_default(),
+                sku,
+                cells,
+                at_seq,
+            };
+            self.sku(shard, listed, result).await?;
         }
         self.unknown_cells(
             shard,
             |key| known.contains(&hasher.hash_one(key)),
             &fronts,
+            at_seq,
             result,
         )
         .await
@@ -166,63 +180,109 @@ impl Comparing<'_> {
         }
     }
 
-    /// Compares one SKU, again and again while it moves.
+    /// Compares one SKU, again while it moves. A difference counts when the view was read at the very change
+    /// of the list, or when two looks in a row find the same one.
     async fn sku(
         &mut self,
         shard: u32,
         mut listed: Listed,
-        policies: &BTreeMap<String, bool>,
         result: &mut Comparison,
     ) -> Result<(), SinkError> {
+        let mut before = Vec::new();
         for tries in 1.. {
-            let (cells, sold) = self.read(shard, &listed).await?;
-            let moved = cells.iter().any(|cell| {
-                let seq = cell.get("seq").and_then(|seq| seq.parse::<u64>().ok());
-                seq.is_some_and(|seq| seq > listed.at_seq)
-            });
-            let mut found = Vec::new();
-            for (cell, hash) in listed.cells.iter().zip(&cells) {
-                let key = self.keys.cell(shard, &cell.sku, &cell.warehouse);
-                different(shard, &key, &cell_fields(cell), hash, &mut found);
-            }
-            let key = self.keys.sku(shard, &listed.sku);
-            different(
-                shard,
-                &key,
-                &sold_fields(&listed.cells, policies),
-                &sold,
-                &mut found,
-            );
+            let seen = self.read(shard, &listed).await?;
+            let found = self.differences(shard, &listed, &seen);
             if found.is_empty() {
                 return Ok(());
             }
-            if !moved || tries >= TRIES {
+            if seen.at_seq == listed.at_seq || found == before || tries >= TRIES {
                 found.into_iter().for_each(|difference| result.add(difference));
                 return Ok(());
             }
+            before = found;
             tokio::time::sleep(PAUSE).await;
-            listed = self.look_again(shard, listed.sku).await?;
+            listed = self.look_again(shard, listed).await?;
         }
         Ok(())
     }
 
-    async fn look_again(&mut self, shard: u32, sku: String) -> Result<Listed, SinkError> {
+    fn differences(&self, shard: u32, listed: &Listed, seen: &Seen) -> Vec<Difference> {
+        let mut found = Vec::new();
+        for (cell, hash) in listed.cells.iter().zip(&seen.cells) {
+            let key = self.keys.cell(shard, &cell.sku, &cell.warehouse);
+            different(shard, &key, &cell_fields(cell), hash, &mut found);
+        }
+        let key = self.keys.sku(shard, &listed.sku);
+        let sold = sold_fields(&listed.cells, &listed.may_borrow);
+        different(shard, &key, &sold, &seen.sold, &mut found);
+        let key = self.keys.front(shard, &listed.sku);
+        for (storefront, may_borrow) in &listed.may_borrow {
+            let there = seen.front.get(storefront);
+            let ledger = i64::from(*may_borrow);
+            if there.and_then(|text| text.parse().ok()) != Some(ledger) {
+                found.push(Difference {
+                    shard,
+                    key: key.clone(),
+                    field: storefront.clone(),
+                    ledger: Some(ledger),
+                    redis: there.cloned(),
+                });
+            }
+        }
+        found
+    }
+
+    /// Lists a SKU as it is, from what was known of it at an earlier change.
+    async fn look_again(&mut self, shard: u32, before: Listed) -> Result<Listed, SinkError> {
         let request = GetStockRequest {
-            sku: sku.clone(),
+            sku: before.sku.clone(),
             ..GetStockRequest::default()
         };
         let answer = self.client.get_stock(request).await.map_err(ClientError::from)?;
         let at_seq = answer.read.map_or(0, |read| read.change_seq);
-        self.wait_for(shard, at_seq).await?;
-        Ok(Listed {
-            sku,
+        let mut now = Listed {
             cells: answer.cells,
             at_seq,
-        })
+            ..before
+        };
+        self.follow_policies(shard, &mut now, before.at_seq).await?;
+        self.wait_for(shard, at_seq).await?;
+        Ok(now)
     }
 
-    /// Reads the cells of a SKU and what can be sold of it, at one moment.
-    async fn read(&mut self, shard: u32, listed: &Listed) -> Result<(Vec<Hash>, Hash), SinkError> {
+    /// Brings the stock policies of a SKU from an earlier change to the one of its cells. The answer about
+    /// one SKU does not have them, so they are read from its changes.
+    async fn follow_policies(&self, shard: u32, listed: &mut Listed, from_seq: u64) -> Result<(), SinkError> {
+        let request = TailChangesRequest {
+            shard,
+            from_seq: from_seq.saturating_add(1),
+            sku: listed.sku.clone(),
+            // The node that answers may be behind the one that listed the cells.
+            follow: true,
+            ..TailChangesRequest::default()
+        };
+        let mut answers = std::pin::pin!(self.client.tail_changes_matching(request));
+        let mut through_seq = from_seq;
+        while through_seq < listed.at_seq {
+            let answer = tokio::time::timeout(PATIENCE, answers.try_next()).await;
+            let answer = answer.map_err(|_| SinkError::Unavailable {
+                what: format!("no node sent change {} of shard {shard}", listed.at_seq),
+                retry_after_ms: 0,
+            })?;
+            let Some(answer) = answer? else { break };
+            through_seq = answer.through_seq;
+            let changes = answer.changes.into_iter();
+            for change in changes.filter(|change| change.seq <= listed.at_seq) {
+                if let Some(policy) = change.policy {
+                    listed.may_borrow.insert(change.storefront, policy.may_borrow);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a SKU in the view, at one moment.
+    async fn read(&mut self, shard: u32, listed: &Listed) -> Result<Seen, SinkError> {
         let mut pipeline = pipe();
         pipeline.atomic();
         for cell in &listed.cells {
@@ -230,10 +290,23 @@ impl Comparing<'_> {
                 .cmd("HGETALL")
                 .arg(self.keys.cell(shard, &cell.sku, &cell.warehouse));
         }
-        pipeline.cmd("HGETALL").arg(self.keys.sku(shard, &listed.sku));
+        for key in [
+            self.keys.sku(shard, &listed.sku),
+            self.keys.front(shard, &listed.sku),
+            self.keys.shard(shard),
+        ] {
+            pipeline.cmd("HGETALL").arg(key);
+        }
         let mut hashes: Vec<Hash> = self.connection.ask_all("read cells", &pipeline).await?;
-        let sold = hashes.pop().unwrap_or_default();
-        Ok((hashes, sold))
+        let mut last = || hashes.pop().unwrap_or_default();
+        let (position, front, sold) = (last(), last(), last());
+        let at_seq = position.get("seq").and_then(|seq| seq.parse().ok());
+        Ok(Seen {
+            cells: hashes,
+            sold,
+            front,
+            at_seq: at_seq.unwrap_or_default(),
+        })
     }
 
     /// Finds cells of the view that the list did not have. Those that came later are compared by themselves.
@@ -242,6 +315,7 @@ impl Comparing<'_> {
         shard: u32,
         is_known: impl Fn(&str) -> bool,
         fronts: &BTreeMap<String, BTreeMap<String, bool>>,
+        at_seq: u64,
         result: &mut Comparison,
     ) -> Result<(), SinkError> {
         let tag = self.keys.shard(shard);
@@ -253,7 +327,13 @@ impl Comparing<'_> {
             for key in found.iter().filter(|key| !is_known(key)) {
                 let name = key.strip_prefix(&prefix).and_then(|rest| rest.split_once('|'));
                 let Some((_, sku)) = name else { continue };
-                let listed = self.look_again(shard, sku.to_owned()).await?;
+                let listed = Listed {
+                    may_borrow: fronts.get(sku).cloned().unwrap_or_default(),
+                    sku: sku.to_owned(),
+                    cells: Vec::new(),
+                    at_seq,
+                };
+                let listed = self.look_again(shard, listed).await?;
                 if !listed
                     .cells
                     .iter()
@@ -268,9 +348,7 @@ impl Comparing<'_> {
                     });
                     continue;
                 }
-                let none = BTreeMap::new();
-                self.sku(shard, listed, fronts.get(sku).unwrap_or(&none), result)
-                    .await?;
+                self.sku(shard, listed, result).await?;
             }
             if next == 0 {
                 return Ok(());
@@ -291,8 +369,10 @@ fn cell_fields(cell: &Cell) -> BTreeMap<String, i64> {
 fn sold_fields(cells: &[Cell], policies: &BTreeMap<String, bool>) -> BTreeMap<String, i64> {
     let mut fields = BTreeMap::new();
     let mut add = |storefront: &str, warehouse: &str, units: i64| {
-        *fields.entry(storefront.to_owned()).or_insert(0) += units;
-        *fields.entry(format!("{storefront}@{warehouse}")).or_insert(0) += units;
+        for field in [storefront.to_owned(), format!("{storefront}@{warehouse}")] {
+            let sum: &mut i64 = fields.entry(field).or_insert(0);
+            *sum = sum.saturating_add(units);
+        }
     };
     let with_pools = cells
         .iter()
@@ -311,14 +391,15 @@ fn sold_fields(cells: &[Cell], policies: &BTreeMap<String, bool>) -> BTreeMap<St
             add(
                 storefront,
                 &cell.warehouse,
-                free + pool.map_or(0, |pool| pool.quantity),
+                free.saturating_add(pool.map_or(0, |pool| pool.quantity)),
             );
         }
     }
     fields
 }
 
-/// Finds the numbers that differ. What is missing counts as 0, but a hash that is missing whole does not.
+/// Finds the numbers that differ. A missing pool counts as 0 while the hash is there. No other missing number
+/// does: without a storefront's number, its readers would take everybody's.
 fn different(
     shard: u32,
     key: &str,
@@ -339,7 +420,7 @@ fn different(
         let there = redis.get(field);
         let equal = match there {
             Some(text) => text.parse() == Ok(*units),
-            None => *units == 0 && !redis.is_empty(),
+            None => *units == 0 && !redis.is_empty() && field.starts_with("pool:"),
         };
         if !equal {
             add(field, Some(*units), there);
@@ -351,8 +432,13 @@ fn different(
         let everybody = field
             .split_once('@')
             .map_or("*".to_owned(), |(_, warehouse)| format!("*@{warehouse}"));
-        let of_everybody = ledger.contains_key("*") && redis.get(&everybody) == Some(text);
-        if !ledger.contains_key(field) && text != "0" && !own(field) && !of_everybody {
+        let is_sold = ledger.contains_key("*");
+        let is_nothing = if is_sold {
+            redis.get(&everybody) == Some(text)
+        } else {
+            text == "0"
+        };
+        if !ledger.contains_key(field) && !is_nothing && !own(field) {
             add(field, None, Some(text));
         }
     }
@@ -368,4 +454,112 @@ fn escaped(text: &str) -> String {
         pattern.push(character);
     }
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_api::v1::Pool;
+
+    use super::*;
+
+    fn cell(warehouse: &str, free: i64, pools: &[(&str, i64)]) -> Cell {
+        let pools = pools.iter().map(|(storefront, quantity)| Pool {
+            storefront: (*storefront).to_owned(),
+            quantity: *quantity,
+        });
+        Cell {
+            sku: "SHIRT-1".to_owned(),
+            warehouse: warehouse.to_owned(),
+            free,
+            pools: pools.collect(),
+            ..Cell::default()
+        }
+    }
+
+    fn numbers(of: &[(&str, i64)]) -> BTreeMap<String, i64> {
+        of.iter()
+            .map(|(field, units)| ((*field).to_owned(), *units))
+            .collect()
+    }
+
+    fn hash(of: &[(&str, &str)]) -> Hash {
+        of.iter()
+            .map(|(field, text)| ((*field).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    fn found(ledger: &[(&str, i64)], redis: &[(&str, &str)]) -> Vec<String> {
+        let mut found = Vec::new();
+        different(0, "key", &numbers(ledger), &hash(redis), &mut found);
+        let mut fields: Vec<String> = found.into_iter().map(|difference| difference.field).collect();
+        fields.sort();
+        fields
+    }
+
+    #[test]
+    fn a_storefront_can_sell_its_pools_and_what_it_may_borrow() {
+        let cells = [cell("A", 5, &[("web", 3)]), cell("B", 7, &[])];
+        let policies = BTreeMap::from([("app".to_owned(), false)]);
+        let wanted = [
+            ("*", 12),
+            ("*@A", 5),
+            ("*@B", 7),
+            ("app", 0),
+            ("app@A", 0),
+            ("app@B", 0),
+            ("web", 15),
+            ("web@A", 8),
+            ("web@B", 7),
+        ];
+        assert_eq!(sold_fields(&cells, &policies), numbers(&wanted));
+    }
+
+    #[test]
+    fn sums_beyond_64_bits_stay_at_the_largest_number() {
+        let cells = [cell("A", i64::MAX, &[("web", 1)]), cell("B", i64::MAX, &[])];
+        let sums = sold_fields(&cells, &BTreeMap::new());
+        assert_eq!((sums["*"], sums["web@A"]), (i64::MAX, i64::MAX));
+    }
+
+    #[test]
+    fn numbers_are_compared_and_not_texts() {
+        assert_eq!(found(&[("*", 5)], &[("*", "5")]), [""; 0]);
+        assert_eq!(found(&[("*", 5)], &[("*", "6")]), ["*"]);
+        assert_eq!(found(&[("*", 5)], &[("*", "five")]), ["*"]);
+        assert_eq!(
+            found(
+                &[("free", 1)],
+                &[("free", "1"), ("seq", "9"), ("log_time_ms", "9")]
+            ),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_missing_number_is_a_difference_except_of_a_pool() {
+        assert_eq!(found(&[("*", 0)], &[]), ["*"]);
+        assert_eq!(found(&[("*", 0), ("web", 0)], &[("*", "0")]), ["web"]);
+        assert_eq!(found(&[("*", 0), ("web@A", 0)], &[("*", "0")]), ["web@A"]);
+        assert_eq!(found(&[("free", 1), ("pool:web", 0)], &[("free", "1")]), [""; 0]);
+        assert_eq!(
+            found(&[("free", 1), ("pool:web", 2)], &[("free", "1")]),
+            ["pool:web"]
+        );
+    }
+
+    #[test]
+    fn a_storefront_that_the_ledger_forgot_must_have_the_numbers_of_everybody() {
+        let ledger = [("*", 5), ("*@A", 5)];
+        let with = |web, web_at_a| [("*", "5"), ("*@A", "5"), ("web", web), ("web@A", web_at_a)];
+        assert_eq!(found(&ledger, &with("5", "5")), [""; 0]);
+        assert_eq!(found(&ledger, &with("4", "4")), ["web", "web@A"]);
+        // Its number is in the way of everybody's, so 0 is wrong, too.
+        assert_eq!(found(&ledger, &with("0", "0")), ["web", "web@A"]);
+    }
+
+    #[test]
+    fn a_pattern_matches_only_its_own_text() {
+        assert_eq!(escaped("a-b:1:{0003}:"), "a\\-b:1:{0003}:");
+        assert_eq!(escaped("*?[]^\\"), "\\*\\?\\[\\]\\^\\\\");
+    }
 }

@@ -1,19 +1,20 @@
 //! A connection to one server, or to a cluster.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Pipeline,
-    ScriptInvocation,
+    RedisResult, ScriptInvocation,
 };
 
 use super::RedisConfig;
 use super::fault;
-use crate::config::Secret;
+use crate::settings::Secret;
 use crate::sink::SinkError;
 
 /// A connection. It is not used again after an error.
@@ -36,8 +37,20 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
 
 fn information(url: &str) -> Result<ConnectionInfo, String> {
     url.into_connection_info().map_err(|error| {
-        format!("url {url:?} cannot be used: {error}; write redis://host:port/database, or rediss:// for TLS")
+        format!(
+            "url {:?} cannot be used: {error}; write redis://host:port/database, or rediss:// for TLS",
+            without_user(url)
+        )
     })
+}
+
+/// Returns an address without what stands before its host, which may be a password.
+fn without_user(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://...@{host}"),
+        (None, Some((_, host))) => format!("...@{host}"),
+        (_, None) => url.to_owned(),
+    }
 }
 
 impl Connection {
@@ -59,7 +72,7 @@ impl Connection {
             settings = settings.set_password(password.expose());
         }
         info = info.set_redis_settings(settings);
-        let doing = format!("connect to {}", config.url);
+        let doing = format!("connect to {}", without_user(&config.url));
         let failed = |error| fault::of(&doing, &error);
         let timeout = config.timeout;
         let connected = async {
@@ -125,7 +138,7 @@ impl Connection {
         async fn run<T: FromRedisValue>(
             script: &ScriptInvocation<'_>,
             connection: &mut impl ConnectionLike,
-        ) -> redis::RedisResult<T> {
+        ) -> RedisResult<T> {
             script.invoke_async(connection).await
         }
         let answer = match self {
@@ -135,8 +148,8 @@ impl Connection {
         answer.map_err(|error| fault::of(doing, &error))
     }
 
-    /// Returns some keys that match a pattern, and the cursor to go on with; 0 at the end. `tag` is a key with
-    /// the same hash tag: on a cluster, its node is asked.
+    /// Returns some keys that match a pattern, and the cursor to go on with; 0 at the end. `tag` is a key
+    /// with the same hash tag: on a cluster, its node is asked.
     pub(crate) async fn scan(
         &mut self,
         tag: &str,
@@ -165,29 +178,54 @@ impl Connection {
 
     /// Refuses a server that would forget cells, or that is a replica. Servers that do not say are trusted.
     pub(crate) async fn check_it_can_be_trusted(&mut self) -> Result<(), SinkError> {
-        let Self::Single(_) = self else { return Ok(()) };
-        let Ok(information) = self.ask::<String>("read its settings", &redis::cmd("INFO")).await else {
-            return Ok(());
-        };
-        let field = |name: &str| {
-            let line = information
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().trim()
-        };
-        if field("role") == "slave" {
-            return Err(SinkError::Refused {
-                what: "Redis is a read-only replica".to_owned(),
-                advice: "give the address of the primary".to_owned(),
-            });
-        }
-        let policy = field("maxmemory_policy");
-        if !matches!(field("maxmemory"), "" | "0") && !matches!(policy, "" | "noeviction") {
-            return Err(SinkError::Refused {
-                what: format!("Redis forgets keys when its memory is full (maxmemory-policy {policy})"),
-                advice: "set maxmemory-policy noeviction, or use a Redis of its own".to_owned(),
-            });
+        for information in self.information().await {
+            check_information(&information)?;
         }
         Ok(())
     }
+
+    /// Returns what the server says about itself; on a cluster, what each primary says.
+    async fn information(&mut self) -> Vec<String> {
+        let command = redis::cmd("INFO");
+        match self {
+            Self::Single(connection) => {
+                let answer: RedisResult<String> = command.query_async(connection).await;
+                answer.into_iter().collect()
+            }
+            Self::Cluster(connection) => {
+                let every = MultipleNodeRoutingInfo::AllMasters;
+                let routing = RoutingInfo::MultiNode((every, None));
+                let answer = connection.route_command(command, routing).await;
+                let answer =
+                    answer.and_then(|value| Ok(redis::from_redis_value::<HashMap<String, String>>(value)?));
+                answer
+                    .map(|nodes| nodes.into_values().collect())
+                    .unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Refuses a server by the text that its INFO command prints.
+fn check_information(information: &str) -> Result<(), SinkError> {
+    let field = |name: &str| {
+        let line = information
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim()
+    };
+    if field("role") == "slave" {
+        return Err(SinkError::Refused {
+            what: "Redis is a read-only replica".to_owned(),
+            advice: "give the address of the primary".to_owned(),
+        });
+    }
+    let policy = field("maxmemory_policy");
+    if !matches!(field("maxmemory"), "" | "0") && !matches!(policy, "" | "noeviction") {
+        return Err(SinkError::Refused {
+            what: format!("Redis forgets keys when its memory is full (maxmemory-policy {policy})"),
+            advice: "set maxmemory-policy noeviction, or use a Redis of its own".to_owned(),
+        });
+    }
+    Ok(())
 }

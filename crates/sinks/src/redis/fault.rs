@@ -1,4 +1,4 @@
-//! What an error of Redis means for a sink.
+//! Errors of Redis, and what they mean for a sink.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -24,13 +24,12 @@ fn advice(error: &RedisError) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::AuthenticationFailed => return Some("give a user and a password that Redis accepts"),
         ErrorKind::InvalidClientConfig => return Some("correct the address"),
+        ErrorKind::Parse => return Some("what listens there is no Redis: correct the address"),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {
             return Some("it is a read-only replica: give the address of the primary");
         }
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            return Some(
-                "allow the user HGETALL, HMGET, HSET, HSETNX, HINCRBY, EVALSHA, EVAL, SCAN, UNLINK and INFO on the keys of the prefix",
-            );
+            return Some("give the user the rights that docs/redis.md lists for a sink");
         }
         ErrorKind::Server(ServerErrorKind::CrossSlot) => {
             return Some("it is a cluster: set cluster = true");
@@ -42,6 +41,20 @@ fn advice(error: &RedisError) -> Option<&'static str> {
     }
     let text = error.to_string();
     let says = |word: &str| text.contains(word);
+    if says("cluster support disabled") {
+        return Some("it is a single server: set cluster = false");
+    }
+    if says("OTHERCLUSTER") {
+        return Some("it has the changes of another cluster: choose another prefix, or rebuild");
+    }
+    if says("would overflow") {
+        return Some(
+            "the units of a SKU over all warehouses do not fit into 64 bits: correct the stock, then run `holdfast sinks rebuild`",
+        );
+    }
+    if says("is not an integer") {
+        return Some("another program has changed the view: run `holdfast sinks rebuild`");
+    }
     match error.code() {
         Some("OOM") => Some("it has no memory left: give it more, or use a Redis of its own"),
         Some("MISCONF") => Some("it cannot save to its disk: make room there"),

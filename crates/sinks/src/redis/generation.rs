@@ -19,11 +19,35 @@ if number then return number end
 redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'cluster', ARGV[2])
 return ARGV[1]";
 
-/// Makes a generation the one being built, whatever was being built before.
-const REPLACE: &str = "
+/// Gives up the generation of a rebuild that has died, and begins the next one. Does nothing when that
+/// rebuild is not the one that builds, or still runs. Returns the one being built.
+const GIVE_UP: &str = "
+local number, rebuild = unpack(redis.call('HMGET', KEYS[1], 'generation', 'rebuild'))
+if number ~= ARGV[1] or not rebuild or redis.call('EXISTS', KEYS[2]) == 1 then return number end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'cluster', ARGV[2], 'rebuild', '1')
+redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'cluster', ARGV[3])
+return ARGV[2]";
+
+/// Prolongs the lease of a rebuild, if it is still its own.
+const RENEW: &str = "
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1";
+
+/// Ends the lease of a rebuild, if it is still its own.
+const END: &str = "
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1";
+
+/// Makes the next generation the one being built, whatever was being built before. Returns it.
+const REPLACE: &str = "
+local building = tonumber(redis.call('HGET', KEYS[1], 'generation') or '0') or 0
+local live = tonumber(redis.call('HGET', KEYS[2], 'generation') or '0') or 0
+local number = string.format('%d', math.max(building, live) + 1)
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'generation', number, 'cluster', ARGV[1], 'rebuild', '1')
+return number";
 
 /// Makes the generation live that a rebuild has built.
 const FLIP: &str = "
@@ -100,25 +124,61 @@ impl Generations {
                     retry_after_ms: 1_000,
                 });
             }
-            // That rebuild has died: its view is not complete.
-            let next = number.saturating_add(1);
-            let _: i64 = connection
-                .ask("give up a view", cmd("DEL").arg(&self.building_key))
-                .await?;
-            return self.begin(connection, next).await;
+            // That rebuild has died: its view is not complete. Another runner may see it at the same time,
+            // and another rebuild may begin.
+            return self.give_up(connection, number).await;
         }
         self.begin(connection, 1).await
     }
 
-    /// Begins a rebuild: a new generation, which no runner touches. Fails when another rebuild runs.
+    /// Returns the generation that a runner keeps current, without beginning one. Returns None when there is
+    /// none, or when only a rebuild writes to it.
+    ///
+    /// # Errors
+    /// [`SinkError::OtherCluster`], or Redis fails.
+    pub(crate) async fn followed(&self, connection: &mut Connection) -> Result<Option<u64>, SinkError> {
+        if let Some(live) = self.live(connection).await? {
+            return Ok(Some(live));
+        }
+        let building = self.building(connection).await?;
+        if building.is_some() && self.is_a_rebuild(connection).await? {
+            return Ok(None);
+        }
+        Ok(building)
+    }
+
+    async fn give_up(&self, connection: &mut Connection, number: u64) -> Result<u64, SinkError> {
+        let script = Script::new(GIVE_UP);
+        let mut call = script.key(&self.building_key);
+        call.key(&self.rebuilding_key);
+        call.arg(number)
+            .arg(number.saturating_add(1))
+            .arg(self.cluster_id.to_string());
+        let begun: Option<String> = connection.invoke("give up a view", &call).await?;
+        let begun = begun.map(|begun| self.parse(&begun)).transpose()?;
+        // The generation of a rebuild is not for a runner.
+        match begun {
+            Some(begun) if begun != number && !self.is_a_rebuild(connection).await? => Ok(begun),
+            _ => Err(SinkError::Unavailable {
+                what: "Redis: another program has just begun to build the view".to_owned(),
+                retry_after_ms: 0,
+            }),
+        }
+    }
+
+    /// Begins a rebuild: a new generation, which no runner touches. `owner` tells this rebuild from others.
     ///
     /// # Errors
     /// [`SinkError`]: another rebuild runs, or Redis fails.
-    pub(crate) async fn begin_rebuild(&self, connection: &mut Connection) -> Result<u64, SinkError> {
+    pub(crate) async fn begin_rebuild(
+        &self,
+        connection: &mut Connection,
+        owner: Uuid,
+    ) -> Result<u64, SinkError> {
         let mut command = cmd("SET");
         command
             .arg(&self.rebuilding_key)
-            .arg("1")
+            .arg(owner.to_string())
             .arg("NX")
             .arg("PX")
             .arg(REBUILD_LEASE_MS);
@@ -132,38 +192,53 @@ impl Generations {
                 ),
             });
         }
-        let live = self.live(connection).await?.unwrap_or_default();
-        let building = self.building(connection).await?.unwrap_or_default();
-        let number = live.max(building).saturating_add(1);
+        // Another cluster's view is not replaced.
+        self.live(connection).await?;
+        self.building(connection).await?;
         let script = Script::new(REPLACE);
         let mut call = script.key(&self.building_key);
-        call.arg(number).arg(self.cluster_id.to_string());
-        let _: u8 = connection.invoke("begin a view", &call).await?;
-        Ok(number)
+        call.key(&self.live_key).arg(self.cluster_id.to_string());
+        let number: String = connection.invoke("begin a view", &call).await?;
+        self.parse(&number)
     }
 
     /// Says that the rebuild still runs. Without that it counts as dead.
     ///
     /// # Errors
-    /// Redis fails.
-    pub(crate) async fn still_rebuilding(&self, connection: &mut Connection) -> Result<(), SinkError> {
-        let mut command = cmd("SET");
-        command
-            .arg(&self.rebuilding_key)
-            .arg("1")
-            .arg("PX")
-            .arg(REBUILD_LEASE_MS);
-        connection.ask("go on with a rebuild", &command).await
+    /// Another rebuild has begun meanwhile, or Redis fails.
+    pub(crate) async fn still_rebuilding(
+        &self,
+        connection: &mut Connection,
+        owner: Uuid,
+    ) -> Result<(), SinkError> {
+        let script = Script::new(RENEW);
+        let mut call = script.key(&self.rebuilding_key);
+        call.arg(owner.to_string()).arg(REBUILD_LEASE_MS);
+        let is_mine: u8 = connection.invoke("go on with a rebuild", &call).await?;
+        if is_mine == 0 {
+            return Err(SinkError::TakenOver {
+                what: format!(
+                    "this rebuild was silent for {} s, and another one began",
+                    REBUILD_LEASE_MS / 1_000
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// Says that no rebuild runs any more.
     ///
     /// # Errors
     /// Redis fails.
-    pub(crate) async fn end_rebuild(&self, connection: &mut Connection) -> Result<(), SinkError> {
-        let _: i64 = connection
-            .ask("end a rebuild", cmd("DEL").arg(&self.rebuilding_key))
-            .await?;
+    pub(crate) async fn end_rebuild(
+        &self,
+        connection: &mut Connection,
+        owner: Uuid,
+    ) -> Result<(), SinkError> {
+        let script = Script::new(END);
+        let mut call = script.key(&self.rebuilding_key);
+        call.arg(owner.to_string());
+        let _: u8 = connection.invoke("end a rebuild", &call).await?;
         Ok(())
     }
 

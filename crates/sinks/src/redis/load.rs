@@ -65,7 +65,14 @@ impl<'a> Loader<'a> {
 
     async fn write(&mut self, batch: &Batch<'_>) -> Result<(), SinkError> {
         let call = batch.call(self.keys, self.shard, &self.cluster, 0);
-        run(self.connection, &self.script, &call).await?;
+        let reached = run(self.connection, &self.script, &call).await?;
+        if reached != batch.through_seq().to_string() {
+            // Only the end of the load moves the shard, so another program writes to this generation.
+            return Err(SinkError::Moved {
+                through_seq: reached.parse().unwrap_or_default(),
+                expected_seq: 0,
+            });
+        }
         Ok(())
     }
 }

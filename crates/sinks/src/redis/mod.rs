@@ -1,11 +1,11 @@
-//! What product pages read, kept in Redis.
+//! The view that product pages read, kept in Redis.
 //!
 //! ```text
-//!  {holdfast}:live                       the generation that readers use, and how many shards there are
-//!  holdfast:1:{0003}:shard               how far shard 3 is: seq, log time, when it was last known to be current
-//!  holdfast:1:{0003}:sku:SHIRT-1         what each storefront can sell, over all warehouses and by warehouse
+//!  {holdfast}:live                       the generation that readers use, and the number of shards
+//!  holdfast:1:{0003}:shard               how far shard 3 is: seq, log time, when it was last current
+//!  holdfast:1:{0003}:sku:SHIRT-1         what each storefront can sell, in all and by warehouse
 //!  holdfast:1:{0003}:cell:LONDON|SHIRT-1 every bucket of one cell
-//!  holdfast:1:{0003}:front:SHIRT-1       which storefronts have a pool or a stock policy, and may they borrow
+//!  holdfast:1:{0003}:front:SHIRT-1       the storefronts with a pool or a stock policy: may they borrow
 //! ```
 //!
 //! All keys of a shard have the same hash tag, so on a cluster they are on one node. One script (`apply.lua`)
@@ -38,7 +38,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::config::{ConfigError, Secret, SecretReference};
+use crate::settings::{Secret, SecretReference, SettingError};
 use crate::sink::{Position, Sink, SinkError, Writer};
 pub use compare::{Comparison, Difference};
 use connection::Connection;
@@ -67,7 +67,7 @@ pub struct RedisConfig {
     #[serde(default = "default_prefix")]
     pub prefix: String,
     /// How long a connection or an answer may take.
-    #[serde(default = "default_timeout", deserialize_with = "crate::config::time")]
+    #[serde(default = "default_timeout", deserialize_with = "crate::settings::time")]
     pub timeout: Duration,
 }
 
@@ -94,14 +94,14 @@ impl RedisSink {
     /// Makes the sink for a cluster with `shard_count` shards. Connects when it is first used.
     ///
     /// # Errors
-    /// [`ConfigError`]: the address, the prefix or the password cannot be used.
+    /// [`SettingError`]: the address, the prefix or the password cannot be used.
     pub fn new(
         name: &str,
         config: RedisConfig,
         cluster_id: Uuid,
         shard_count: u32,
-    ) -> Result<Self, ConfigError> {
-        let wrong = |reason: String| ConfigError::Sink {
+    ) -> Result<Self, SettingError> {
+        let wrong = |reason: String| SettingError::Sink {
             sink: name.to_owned(),
             reason,
         };
@@ -131,6 +131,15 @@ impl RedisSink {
         Generations::new(&self.config.prefix, self.cluster_id, self.shard_count)
     }
 
+    /// Finds the generation that is written to, and changes nothing. Returns None when there is none.
+    async fn readable(&self, connection: &mut Connection) -> Result<Option<Keys>, SinkError> {
+        let number = match self.generation {
+            Some(number) => Some(number),
+            None => self.generations().followed(connection).await?,
+        };
+        Ok(number.map(|number| Keys::new(&self.config.prefix, number)))
+    }
+
     /// Connects, and finds the generation to write to.
     async fn connect(&self) -> Result<(Connection, Generations, Keys), SinkError> {
         let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
@@ -146,7 +155,10 @@ impl RedisSink {
 #[async_trait]
 impl Sink for RedisSink {
     async fn position(&self, shard: u32) -> Result<Position, SinkError> {
-        let (mut connection, _, keys) = self.connect().await?;
+        let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
+        let Some(keys) = self.readable(&mut connection).await? else {
+            return Ok(Position::default());
+        };
         writer::position(&mut connection, &keys, shard, self.cluster_id).await
     }
 

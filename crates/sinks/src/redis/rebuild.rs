@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::RedisSink;
 use super::compare::{Comparing, Comparison};
@@ -64,7 +65,13 @@ impl RedisSink {
         cluster: &Cluster,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Comparison, SinkError> {
-        let (connection, _, keys) = self.connect().await?;
+        let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
+        let Some(keys) = self.readable(&mut connection).await? else {
+            return Err(SinkError::Refused {
+                what: format!("Redis has no view with the prefix {}", self.config.prefix),
+                advice: "start `holdfast sinks run`, which builds it".to_owned(),
+            });
+        };
         self.compare_generation(cluster, connection, keys, progress).await
     }
 
@@ -102,12 +109,13 @@ impl RedisSink {
         let mut connection = Connection::open(&self.config, self.password.as_ref()).await?;
         connection.check_it_can_be_trusted().await?;
         let generations = self.generations();
-        let number = generations.begin_rebuild(&mut connection).await?;
+        let owner = Uuid::now_v7();
+        let number = generations.begin_rebuild(&mut connection, owner).await?;
         let work = self.build(cluster, number, keep_old, progress);
         let renew = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(5)).await;
-                if let Err(error) = generations.still_rebuilding(&mut connection).await {
+                if let Err(error) = generations.still_rebuilding(&mut connection, owner).await {
                     return error;
                 }
             }
@@ -116,8 +124,10 @@ impl RedisSink {
             done = work => done,
             error = renew => Err(error),
         };
-        generations.end_rebuild(&mut connection).await?;
-        done
+        let ended = generations.end_rebuild(&mut connection, owner).await;
+        let done = done?;
+        ended?;
+        Ok(done)
     }
 
     async fn build(
@@ -143,7 +153,7 @@ impl RedisSink {
                 ..self.clone()
             }),
         };
-        let runner = Runner::new(cluster.clone(), vec![following]);
+        let runner = Runner::new(cluster.clone(), vec![following]).unregistered();
         let board = runner.board();
         let stopping = CancellationToken::new();
         let steps = async {

@@ -39,6 +39,11 @@ pub(crate) struct Call {
 }
 
 impl<'a> Batch<'a> {
+    /// Returns the change to which the batch moves the shard.
+    pub(crate) fn through_seq(&self) -> u64 {
+        self.through_seq
+    }
+
     /// Adds up changes, which are in order.
     ///
     /// # Errors
@@ -173,11 +178,14 @@ impl<'a> Batch<'a> {
         }
         for update in skus.values() {
             out.push(update.free.len().to_string());
-            for (warehouse, delta) in &update.free {
+            // What goes away comes first, so that a sum that fits at the end fits in the middle too.
+            let (away, here): (Vec<_>, Vec<_>) = update.free.iter().partition(|(_, delta)| **delta < 0);
+            for (warehouse, delta) in away.into_iter().chain(here) {
                 out.extend([(*warehouse).to_owned(), delta.to_string()]);
             }
             out.push(update.pools.len().to_string());
-            for ((storefront, warehouse), delta) in &update.pools {
+            let (away, here): (Vec<_>, Vec<_>) = update.pools.iter().partition(|(_, delta)| **delta < 0);
+            for ((storefront, warehouse), delta) in away.into_iter().chain(here) {
                 out.extend([
                     (*storefront).to_owned(),
                     (*warehouse).to_owned(),
@@ -217,5 +225,93 @@ pub(crate) fn field(bucket: Bucket, storefront: &str) -> String {
     match bucket {
         Bucket::Pool => format!("pool:{storefront}"),
         bucket => names::bucket(bucket).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_api::v1::{BucketMove, PolicyEffect};
+
+    use super::*;
+
+    fn change(seq: u64, sku: &str, warehouse: &str, moves: &[(Bucket, i64, i64)]) -> Change {
+        let moves = moves.iter().map(|(bucket, delta, after)| BucketMove {
+            bucket: (*bucket).into(),
+            delta: *delta,
+            after: *after,
+        });
+        Change {
+            seq,
+            log_time_ms: 1_000 + seq,
+            sku: sku.to_owned(),
+            warehouse: warehouse.to_owned(),
+            moves: moves.collect(),
+            ..Change::default()
+        }
+    }
+
+    fn arguments(changes: &[Change]) -> Vec<String> {
+        let batch = Batch::of(changes).unwrap();
+        batch.call(&Keys::new("p", 1), 3, "the-cluster", 6).arguments
+    }
+
+    #[test]
+    fn a_call_has_the_last_state_of_a_cell_and_the_sum_of_what_moved() {
+        let changes = [
+            change(7, "S", "W", &[(Bucket::OnHand, 5, 5), (Bucket::Free, 5, 5)]),
+            change(8, "S", "W", &[(Bucket::Free, -2, 3), (Bucket::Held, 2, 2)]),
+        ];
+        let wanted = [
+            "the-cluster 6 8 1008 1 1",
+            "W 1 10 on_hand 5 free 3 held 2 seq 8 log_time_ms 1008",
+            "1 W 3 0 0",
+        ];
+        assert_eq!(arguments(&changes).join(" "), wanted.join(" "));
+        let call = Batch::of(&changes).unwrap().call(&Keys::new("p", 1), 3, "", 0);
+        assert_eq!(
+            call.keys,
+            [
+                "p:1:{0003}:shard",
+                "p:1:{0003}:cell:W|S",
+                "p:1:{0003}:sku:S",
+                "p:1:{0003}:front:S"
+            ]
+        );
+    }
+
+    #[test]
+    fn units_that_leave_come_before_units_that_arrive() {
+        let changes = [
+            change(1, "S", "A", &[(Bucket::Free, 9, 9)]),
+            change(2, "S", "B", &[(Bucket::Free, -9, 0)]),
+        ];
+        let text = arguments(&changes).join(" ");
+        assert!(text.ends_with(" 2 B -9 A 9 0 0"), "{text}");
+    }
+
+    #[test]
+    fn a_stock_policy_concerns_a_sku_and_no_cell() {
+        let mut policy = change(9, "S", "", &[]);
+        policy.storefront = "web".to_owned();
+        policy.policy = Some(PolicyEffect::default());
+        assert_eq!(
+            arguments(&[policy]).join(" "),
+            "the-cluster 6 9 1009 0 1 0 0 1 web 0"
+        );
+    }
+
+    #[test]
+    fn a_note_moves_only_the_position() {
+        assert_eq!(
+            arguments(&[change(9, "", "", &[])]).join(" "),
+            "the-cluster 6 9 1009 0 0"
+        );
+    }
+
+    #[test]
+    fn sums_beyond_64_bits_are_named() {
+        let moved = |seq| change(seq, "S", "W", &[(Bucket::Free, i64::MAX, i64::MAX)]);
+        let error = Batch::of(&[moved(1), moved(2)]).unwrap_err();
+        assert!(matches!(error, SinkError::Unwritable { seq: 2, .. }), "{error}");
     }
 }

@@ -16,6 +16,8 @@ use crate::sink::{Position, SinkError, Writer};
 
 /// The script that applies a batch.
 pub(crate) const APPLY: &str = include_str!("apply.lua");
+/// The script that notes how current a shard is.
+const CURRENT: &str = include_str!("current.lua");
 /// The changes that one call of the script applies, at least one entry. Redis answers nobody else meanwhile.
 const CHANGES_A_CALL: usize = 256;
 /// How often a writer looks whether another generation has become live.
@@ -25,7 +27,8 @@ pub(crate) struct RedisWriter {
     connection: Connection,
     generations: Generations,
     keys: Keys,
-    script: Script,
+    apply: Script,
+    current: Script,
     shard: u32,
     cluster: String,
     opened_at: Position,
@@ -50,7 +53,8 @@ impl RedisWriter {
             connection,
             generations,
             keys,
-            script: Script::new(APPLY),
+            apply: Script::new(APPLY),
+            current: Script::new(CURRENT),
             shard,
             cluster: cluster_id.to_string(),
             opened_at: at,
@@ -59,6 +63,19 @@ impl RedisWriter {
             is_live: false,
             looked_at: Instant::now(),
         }
+    }
+
+    /// Returns where a shard is. Refuses one that has gone back behind this writer: its server has lost data.
+    fn not_behind(&self, reached: &str) -> Result<u64, SinkError> {
+        let expected_seq = self.at.through_seq;
+        let through_seq = reached.parse().unwrap_or_default();
+        if through_seq < expected_seq {
+            return Err(SinkError::Moved {
+                through_seq,
+                expected_seq,
+            });
+        }
+        Ok(through_seq)
     }
 
     /// Goes over to another generation when it has become live: the writer must be opened again.
@@ -91,22 +108,23 @@ impl Writer for RedisWriter {
 
     async fn write(&mut self, changes: &[Change]) -> Result<(), SinkError> {
         let mut rest = changes;
-        while !rest.is_empty() {
+        while let Some((first, others)) = rest.split_first() {
+            if first.seq <= self.at.through_seq {
+                // Another runner has brought it.
+                rest = others;
+                continue;
+            }
             let (part, later) = rest.split_at(end_of_part(rest));
             rest = later;
             let batch = Batch::of(part)?;
             let call = batch.call(&self.keys, self.shard, &self.cluster, self.at.through_seq);
-            let reached = run(&mut self.connection, &self.script, &call).await?;
-            let Some(last) = part.last() else { continue };
-            if reached != last.seq.to_string() {
-                return Err(SinkError::Moved {
-                    through_seq: reached.parse().unwrap_or_default(),
-                    expected_seq: self.at.through_seq,
-                });
-            }
+            let reached = run(&mut self.connection, &self.apply, &call).await?;
+            let through_seq = self.not_behind(&reached)?;
+            // When another runner was faster, this call did nothing, and the next one goes on after it.
+            let at = changes.iter().find(|change| change.seq == through_seq);
             self.at = Position {
-                through_seq: last.seq,
-                log_time_ms: last.log_time_ms,
+                through_seq,
+                log_time_ms: at.map_or(self.at.log_time_ms, |change| change.log_time_ms),
             };
         }
         Ok(())
@@ -118,15 +136,13 @@ impl Writer for RedisWriter {
     }
 
     async fn current(&mut self, at_ms: u64) -> Result<(), SinkError> {
-        let doing = "write the view's age";
-        let mut command = cmd("HSET");
-        command
-            .arg(self.keys.shard(self.shard))
-            .arg("current_at_ms")
-            .arg(at_ms);
-        command.arg("cluster").arg(&self.cluster);
-        let _: i64 = self.connection.ask(doing, &command).await?;
-        if self.follows_live && !self.is_live {
+        let expected_seq = self.at.through_seq;
+        let mut call = self.current.key(self.keys.shard(self.shard));
+        call.arg(&self.cluster).arg(expected_seq).arg(at_ms);
+        let reached: String = self.connection.invoke("write the view's age", &call).await?;
+        // A runner that is further says itself how current the view is.
+        let is_noted = self.not_behind(&reached)? == expected_seq;
+        if is_noted && self.follows_live && !self.is_live {
             let number = self.keys.generation();
             self.generations
                 .ready(&mut self.connection, number, self.shard)

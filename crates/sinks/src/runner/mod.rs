@@ -1,9 +1,13 @@
 //! Runs every sink: one task for each shard of each.
 //!
 //! - `shard.rs` is the task: open, read, write, settle, and what it does after each kind of error.
+//! - `source.rs` reads the stream, and the archive where nodes have dropped changes.
+//! - `consumers.rs` tells the cluster how far each sink is.
 //! - `waiting.rs` remembers when the oldest change that is under way was made, for the lag.
 
+mod consumers;
 mod shard;
+mod source;
 mod waiting;
 
 use std::sync::Arc;
@@ -45,6 +49,7 @@ pub struct Runner {
     sinks: Vec<NamedSink>,
     board: Board,
     ends: watch::Sender<Ends>,
+    registers: bool,
 }
 
 impl Runner {
@@ -56,7 +61,15 @@ impl Runner {
             sinks,
             board: Board::new(known),
             ends,
+            registers: true,
         }
+    }
+
+    /// Makes the runner silent towards the cluster: its sinks are no consumers there.
+    #[must_use]
+    pub(crate) fn unregistered(mut self) -> Self {
+        self.registers = false;
+        self
     }
 
     /// Returns how everything stands. It stays up to date.
@@ -74,6 +87,19 @@ impl Runner {
         let known = self.ends.subscribe();
         let _asking =
             AbortOnDropHandle::new(tokio::spawn(ends::watch(self.cluster.client.clone(), self.ends)));
+        let locations = self
+            .sinks
+            .iter()
+            .filter_map(|named| Some((named.name.clone(), named.sink.location()?)))
+            .collect();
+        let client = self.cluster.client.clone();
+        let _telling = self.registers.then(|| {
+            AbortOnDropHandle::new(tokio::spawn(consumers::tell(
+                client,
+                locations,
+                self.board.clone(),
+            )))
+        });
         for NamedSink { name, sink } in &self.sinks {
             for shard in &self.cluster.shards {
                 let task = shard::Task {

@@ -10,17 +10,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use holdfast_api::v1::{Change, TailChangesRequest, TailChangesResponse};
+use holdfast_api::v1::Change;
 use holdfast_changes::cursor::Cursors;
-use holdfast_client::{ClientError, id_bytes};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Cluster;
 use super::waiting::Waiting;
+use super::{Cluster, source};
 use crate::ends::Ends;
 use crate::sink::{Position, Sink, SinkError, Writer};
 use crate::status::{Entry, State};
@@ -122,7 +120,7 @@ impl Task {
         self.entry.opened(opened_at);
         tracing::info!(sink = %self.entry.sink(), shard = self.shard, from_seq = opened_at.through_seq + 1, "delivering");
         let (messages, mut queue) = mpsc::channel(QUEUED_MESSAGES);
-        let _reader = AbortOnDropHandle::new(tokio::spawn(read(
+        let _reader = AbortOnDropHandle::new(tokio::spawn(source::read(
             self.cluster.clone(),
             self.shard,
             opened_at.through_seq + 1,
@@ -157,10 +155,10 @@ impl Task {
                 retry_after_ms: 0,
             })?;
             batch.clear();
-            batch.extend(cursor.admit(self.shard, message?.changes)?);
+            batch.extend(cursor.admit(self.shard, message?)?);
             while batch.len() < BATCH_CHANGES {
                 let Ok(message) = queue.try_recv() else { break };
-                batch.extend(cursor.admit(self.shard, message?.changes)?);
+                batch.extend(cursor.admit(self.shard, message?)?);
             }
             if batch.is_empty() {
                 continue;
@@ -252,29 +250,6 @@ impl Task {
                 0
             };
             seen = Some(position);
-        }
-    }
-}
-
-/// Reads the stream into the queue. Ends with an error in the queue, or when nobody reads it any more.
-async fn read(
-    cluster: Cluster,
-    shard: u32,
-    from_seq: u64,
-    queue: mpsc::Sender<Result<TailChangesResponse, ClientError>>,
-) {
-    let request = TailChangesRequest {
-        shard,
-        from_seq,
-        follow: true,
-        cluster_id: id_bytes(cluster.cluster_id),
-        ..TailChangesRequest::default()
-    };
-    let mut messages = std::pin::pin!(cluster.client.tail_changes_matching(request));
-    while let Some(message) = messages.next().await {
-        let failed = message.is_err();
-        if queue.send(message).await.is_err() || failed {
-            return;
         }
     }
 }

@@ -4,7 +4,7 @@
 mod archived;
 mod moment;
 
-use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::archive::Archive;
 use holdfast_changes::as_of::{Reservation, Stock};
 use holdfast_client::{ClientError, id_bytes, v1};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(crate) struct AsOfArgs {
     /// history with --deadline
     #[arg(long, value_name = "TIME|SHARD:SEQ", value_parser = moment::moment, conflicts_with = "stale")]
     as_of: Option<Moment>,
-    /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as
+    /// With --as-of: read an archive of changes (a folder, file:///folder or s3://bucket/prefix) as far as
     /// they go, and only the rest from a node. When left out, a registered archive is read if the nodes have
     /// dropped the changes
     #[arg(long, value_name = "URL|FOLDER", requires = "as_of")]
@@ -96,7 +96,7 @@ pub(crate) async fn stock(
     let client = context.client()?;
     let live = match asked.archive {
         None => Live::of(client.get_stock_as_of(request).await)?,
-        Some(place) => Live::Archived(Archive::open_existing(place, Format::Parquet)?),
+        Some(place) => Live::Archived(Archive::open_existing(place)?),
     };
     let (as_of, cells) = match live {
         Live::Answer(answer) => {
@@ -142,7 +142,7 @@ pub(crate) async fn reservation(
     };
     let live = match asked.archive {
         None => Live::of(context.client()?.get_reservation_as_of(request).await)?,
-        Some(place) => Live::Archived(Archive::open_existing(place, Format::Parquet)?),
+        Some(place) => Live::Archived(Archive::open_existing(place)?),
     };
     let parts = match live {
         Live::Answer(answer) => answer.parts,

@@ -1,7 +1,7 @@
 //! Changes that nodes have dropped, from the archive that a required consumer fills.
 
 use anyhow::Context as _;
-use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::archive::Archive;
 use holdfast_client::v1;
 
 use super::streams;
@@ -46,7 +46,7 @@ pub(crate) async fn archive(
 /// # Errors
 /// When it cannot be opened from here.
 pub(crate) fn open(place: &str) -> anyhow::Result<Archive> {
-    Archive::open_existing(place, Format::Parquet).with_context(|| {
+    Archive::open_existing(place).with_context(|| {
         format!(
             "nodes have dropped their oldest changes, and the archive at {place} cannot be opened from here: if it can \
              be reached in another way, name it with --archive"

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
-use holdfast_changes::archive::{Archive, ArchivedFile};
+use holdfast_changes::archive::Archive;
 use holdfast_changes::verify::{ShardReplay, Verifier};
 use holdfast_client::{Client, v1};
 use indicatif::ProgressBar;
@@ -21,10 +21,8 @@ pub(super) async fn verify(
     let mut replay = verifier.shard(position.shard);
     if let Some(archive) = older {
         // The archive goes further than the first change on the nodes, which may drop more meanwhile.
-        let files = archive.files(position.shard).await?;
-        let files = files.iter().take_while(|file| file.last_seq <= position.last_seq);
-        let files: Vec<ArchivedFile> = files.cloned().collect();
-        replay_files(archive, &files, &mut replay, progress).await?;
+        let mut chain = archive.chain(position.shard).await?;
+        replay_files(archive, &mut chain, position.last_seq, &mut replay, progress).await?;
     }
     catch_up(client, position.shard, position.last_seq, &mut replay, progress).await?;
     compare(client, position.shard, &mut replay, progress).await?;

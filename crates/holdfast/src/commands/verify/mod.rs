@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Only this shard
     #[arg(long)]
     shard: Option<u32>,
-    /// Read archived Parquet files instead of the streams: a folder, file:///folder or s3://bucket/prefix.
+    /// Read an archive instead of the streams: a folder, file:///folder or s3://bucket/prefix.
     /// The live stock is not compared
     #[arg(long, value_name = "URL|FOLDER")]
     archive: Option<String>,
