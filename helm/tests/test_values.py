@@ -172,7 +172,8 @@ NUMBERS = [
     for key, each in keys["properties"].items()
     if each["type"] == "integer" and "maximum" in each and "deprecated" not in each
 ]
-# Each key that is a time or a size, with its old spelling if it has one: what a node allows, in milliseconds or bytes.
+# Each key that is a time or a size, with its old spelling if it has one, and what a node allows: in
+# milliseconds or bytes.
 MEASURES = [
     (section, key, said.get("x-old-key"), config_schema.number(said["x-minimum"]), config_schema.number(said["x-maximum"]))
     for section in CONFIG
