@@ -86,6 +86,9 @@ def page(cluster, tmp_path_factory):
     assert cluster.run_test_pod().returncode == 0
     with pytest.raises(subprocess.CalledProcessError):
         cluster.ask("reserve", "NO-SUCH-SKU=1")
+    cluster.ask("changes", "consumers", "register", "archive", "--required", "--location", "/archive")
+    registered = lambda: all('required="true"' in node.get("/metrics")[1] for node in cluster.nodes)
+    eventually("every node knows the consumer", registered)
     # It is chance who leads and which node a caller asks first, so some things are known only from all nodes.
     # Only leaders hear clocks.
     clocks = lambda: any("holdfast_clock_skew_ms{" in node.get("/metrics")[1] for node in cluster.nodes)
