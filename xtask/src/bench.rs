@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// How many cells that catalogue has
     #[arg(long, default_value_t = 10_000_000, requires = "scale")]
     cells: u32,
+    /// Only one part: `sinks` measures how soon changes can be read in Redis; `target/release/compare --help`
+    /// has the others
+    #[arg(long, value_name = "PART", conflicts_with_all = ["scale"])]
+    part: Option<String>,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -53,6 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         steps::say("measuring: three nodes with a large catalogue");
         compare.args(["--scale", "--cells", &args.cells.to_string()]);
         return steps::run(&mut compare);
+    }
+    if let Some(part) = &args.part {
+        steps::say(&format!("measuring: {part}"));
+        return steps::run(compare.args(["--part", part]));
     }
     steps::say("measuring: each system alone, one after another");
     let picture = target.join("bench.svg");

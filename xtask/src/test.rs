@@ -20,6 +20,8 @@ enum Part {
     Warehouse,
     /// The examples in Python, with a package that is generated from the contract, against three nodes.
     Examples,
+    /// An archive in a bucket with versions and object lock, on an independent S3.
+    ObjectLock,
     /// The Helm chart, the alerts with their runbooks and the dashboard, against real nodes where that
     /// matters.
     Chart,
@@ -75,6 +77,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         steps::run(
             std::process::Command::new("python3")
                 .arg("examples/test.py")
+                .env("HOLDFAST_BINARY", binary()),
+        )?;
+    }
+    if wanted(Part::ObjectLock) {
+        steps::say("building the holdfast binary that writes the archive");
+        build()?;
+        steps::say("an archive in a bucket with object lock");
+        steps::run(
+            std::process::Command::new("python3")
+                .arg("tests/object_lock/test.py")
                 .env("HOLDFAST_BINARY", binary()),
         )?;
     }

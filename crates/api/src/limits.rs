@@ -36,6 +36,9 @@ pub const MAX_BATCH_ITEMS: usize = 1_024;
 /// The most positions that one request names.
 pub const MAX_POSITIONS: usize = 1_024;
 
+/// The most registered consumers of a shard.
+pub const MAX_CONSUMERS: usize = 32;
+
 /// The most SKUs of one availability check.
 pub const MAX_SKUS: usize = 256;
 

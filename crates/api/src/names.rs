@@ -52,6 +52,12 @@ pub enum IdError {
         /// The refused characters, and what to do.
         rule: &'static str,
     },
+    /// The text has a user or a password in front of a host.
+    #[error("{what} has a user or password before `@`: leave them out, everybody can read it")]
+    HasSecret {
+        /// The kind of text.
+        what: &'static str,
+    },
     /// The id does not have 16 bytes, or is not a UUID of version 7 or 8.
     #[error("{what} must be 16 bytes holding a UUID of version 7 or 8")]
     NotAUuid {
@@ -195,6 +201,37 @@ text_id!(
     Principal, "principal", 64, "._:/-#", empty: false
 );
 
+text_id!(
+    /// The name of a registered consumer of the change stream, such as `archive`.
+    ConsumerName, "consumer", 32, "._:/-", empty: false
+);
+text_id!(
+    /// The place to which a consumer brings the changes, for people and tools: for an archive its URL or folder.
+    /// May be empty. Printable ASCII without blanks, and without a user or password.
+    ConsumerLocation, "location", 1024, check_location
+);
+
+/// Checks a location: printable ASCII, and no user or password in front of a host.
+fn check_location(text: &str) -> Result<(), IdError> {
+    const WHAT: &str = "location";
+    check_length(text, WHAT, ConsumerLocation::MAX_BYTES, true)?;
+    if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
+        let allowed = "ASCII punctuation";
+        return Err(IdError::BadCharacter {
+            what: WHAT,
+            at,
+            allowed,
+        });
+    }
+    let authority = text
+        .split_once("://")
+        .map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or(rest));
+    match authority.is_some_and(|authority| authority.contains('@')) {
+        true => Err(IdError::HasSecret { what: WHAT }),
+        false => Ok(()),
+    }
+}
+
 impl Sku {
     /// The longest SKU that every release knows, in bytes.
     pub const MAX_PLAIN_BYTES: usize = 64;
@@ -224,6 +261,13 @@ impl Reference {
     /// Makes a reference from bytes that were checked earlier. The reference is empty if they are not text.
     pub fn from_checked(bytes: &[u8]) -> Self {
         Self(SmolStr::new(std::str::from_utf8(bytes).unwrap_or_default()))
+    }
+}
+
+impl Default for ConsumerLocation {
+    /// Returns the empty location.
+    fn default() -> Self {
+        Self(SmolStr::default())
     }
 }
 

@@ -58,7 +58,7 @@ const fn row(
 }
 
 /// All reasons, in the order of their numbers.
-pub const REASONS: [Consequences; 27] = [
+pub const REASONS: [Consequences; 28] = [
     row(
         Reason::InvalidRequest,
         Code::InvalidArgument,
@@ -176,7 +176,7 @@ pub const REASONS: [Consequences; 27] = [
         Code::FailedPrecondition,
         false,
         "The changes that the request needs are gone. A count names a change whose later movements are no longer kept, an as-of read names a moment before the first change, or a change stream begins with changes that no node has any more. After a restore, these are the changes before the backup.",
-        "For a count, count again, or send it without a position while nothing moves. For a read, name a later moment. For a stream, begin with the first change that GetPositions names. An archive has the older changes.",
+        "For a count, count again, or send it without a position while nothing moves. For a read, name a later moment. For a stream, begin with the first change that GetPositions names. An archive has the older changes; `archives` says where archives are, as far as the shard knows them.",
     ),
     row(
         Reason::Internal,
@@ -248,6 +248,13 @@ pub const REASONS: [Consequences; 27] = [
         "Another hold or commit of the storefront has this reference, and both asked to be the only one with it (`unique_reference`). One document was probably saved twice. Nothing was taken.",
         "Go on with the reservation that the message names. If this is another document, give it a reference of its own. If the other hold is not wanted any more, release it first or replace it (`replaces`).",
     ),
+    row(
+        Reason::UnknownConsumer,
+        Code::NotFound,
+        false,
+        "No consumer of this name is registered in the shard: it never was, or it was removed.",
+        "Check the name with `holdfast changes consumers list`. An administrator registers a consumer.",
+    ),
 ];
 
 /// Returns the consequences of a reason. A reason that is not in the table counts as internal.
@@ -266,6 +273,7 @@ pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
         shortages: Vec::new(),
         retry_after_ms: 0,
         settled: false,
+        archives: Vec::new(),
     }
 }
 
@@ -286,6 +294,7 @@ pub fn status(mut refusal: v1::Refusal) -> Status {
     }
     let shortages = refusal.shortages.len();
     while refusal.encoded_len() > MAX_REFUSAL_BYTES && refusal.shortages.pop().is_some() {}
+    while refusal.encoded_len() > MAX_REFUSAL_BYTES && refusal.archives.pop().is_some() {}
     if refusal.shortages.len() < shortages {
         let _ = write!(
             refusal.message,

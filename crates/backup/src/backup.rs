@@ -1,6 +1,7 @@
 //! One backup and its ledgers.
 
 use bytes::Bytes;
+use holdfast_lake::ReadError;
 use holdfast_ledger::Ledger;
 
 use crate::{BackupError, Backups, Manifest, ShardManifest};
@@ -27,16 +28,18 @@ impl Backup {
     /// ledger.
     ///
     /// # Errors
-    /// [`BackupError::Damaged`] when it is not what was written; [`BackupError::Store`] when the store fails.
+    /// [`BackupError::Damaged`] when it is not what was written; [`BackupError::Read`] when the store fails.
     pub async fn ledger(&self, shard: &ShardManifest) -> Result<(Bytes, Ledger), BackupError> {
         let path = self.backups.path(&self.manifest.name, &shard.file);
         let damaged = {
             let file = path.to_string();
             move |what: String| BackupError::Damaged { file, what }
         };
-        let bytes = match self.backups.location().find(&path).await? {
-            Some(object) => object.bytes().await?,
-            None => return Err(damaged("the file is missing".into())),
+        let bytes = match self.backups.location().read_small(&path, shard.bytes).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(damaged("the file is missing".into())),
+            Err(ReadError::Changed { what, .. }) => return Err(damaged(what)),
+            Err(error) => return Err(error.into()),
         };
         let (expected, options) = (shard.clone(), self.manifest.ledger);
         let checked = tokio::task::spawn_blocking(move || {

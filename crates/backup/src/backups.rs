@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use holdfast_lake::Location;
+use holdfast_lake::{Location, PutError};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use uuid::Uuid;
@@ -17,6 +17,8 @@ const MANIFEST: &str = "manifest.json";
 /// The first file under a name. It names the backup that writes there.
 const WRITER: &str = "writer";
 const MAX_NAME_CHARS: usize = 64;
+/// The largest manifest that is read. A shard needs some 300 bytes in it.
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
 /// The backups at one location.
 #[derive(Debug, Clone)]
@@ -127,8 +129,8 @@ impl Backups {
     pub async fn backup(&self, name: &str) -> Result<Backup, BackupError> {
         check_name(name)?;
         let path = self.path(name, MANIFEST);
-        let bytes = match self.location.find(&path).await? {
-            Some(object) => object.bytes().await?,
+        let bytes = match self.location.read_small(&path, MAX_MANIFEST_BYTES).await? {
+            Some(bytes) => bytes,
             None => {
                 let name = name.to_owned();
                 return Err(match self.has_files(&name).await? {
@@ -144,13 +146,7 @@ impl Backups {
     /// Returns whether anything exists under this name.
     pub(crate) async fn has_files(&self, name: &str) -> Result<bool, BackupError> {
         let folder = self.location.prefix().clone().join(FOLDER).join(name);
-        Ok(self
-            .location
-            .store()
-            .list(Some(&folder))
-            .try_next()
-            .await?
-            .is_some())
+        Ok(self.location.any_file(&folder).await?.is_some())
     }
 
     /// Claims a name for this backup. When several backups begin under one name at once, one of them goes on.
@@ -169,15 +165,13 @@ impl Backups {
 
     /// Writes a file that does not exist yet.
     async fn create(&self, name: &str, file: &str, content: Bytes) -> Result<(), BackupError> {
-        match self
-            .location
-            .put_if_absent(&self.path(name, file), content)
-            .await?
-        {
-            true => Ok(()),
-            false => Err(BackupError::Exists {
+        // A backup is of no moment of one log, so no lock counts from its log time.
+        match self.location.put_once(&self.path(name, file), content, 0).await {
+            Ok(_) => Ok(()),
+            Err(PutError::OtherContent { .. }) => Err(BackupError::Exists {
                 name: name.to_owned(),
             }),
+            Err(error) => Err(error.into()),
         }
     }
 }

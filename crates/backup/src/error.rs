@@ -1,7 +1,7 @@
 //! Errors of a backup.
 
 use holdfast_client::ClientError;
-use holdfast_lake::LocationError;
+use holdfast_lake::{LocationError, PutError, ReadError};
 
 /// The reason why a backup was not taken, found or accepted.
 #[derive(Debug, thiserror::Error)]
@@ -9,9 +9,15 @@ pub enum BackupError {
     /// The location is not understood or not usable.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// The object store failed.
+    /// The object store cannot be listed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
+    /// A file was not written.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// A file was not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The name cannot be the name of a backup.
     #[error(
         "the name {name:?} is not allowed: write 1 to 64 letters, digits, dots, hyphens or underscores, and no dot at the beginning"
@@ -78,14 +84,6 @@ pub enum BackupError {
         shard: u32,
         /// The fault, in words.
         what: String,
-    },
-    /// A file cannot be written.
-    #[error("cannot write {file}: {source}")]
-    Write {
-        /// The file.
-        file: String,
-        /// The error of the write.
-        source: std::io::Error,
     },
     /// This program has a defect.
     #[error("the backup failed because of a defect of this program: {0}")]

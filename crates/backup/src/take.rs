@@ -11,15 +11,13 @@
 //! durations.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::future::try_join_all;
 use holdfast_client::v1::take_request::Step;
 use holdfast_client::v1::take_response::Answer;
 use holdfast_client::{BackupSession, Client, ClientError, Code, v1};
-use object_store::buffered::BufWriter;
-use tokio::io::AsyncWriteExt as _;
+use holdfast_lake::Upload;
 use uuid::Uuid;
 
 use crate::backups::check_name;
@@ -266,19 +264,34 @@ async fn write_one(
     name: &str,
     file: &str,
 ) -> Result<(u64, Digest), BackupError> {
-    let path = backups.path(name, file);
-    let unwritten = |source| BackupError::Write {
-        file: path.to_string(),
-        source,
-    };
-    let mut writer = BufWriter::new(Arc::clone(backups.location().store()), path.clone());
+    let mut upload = backups.location().upload(&backups.path(name, file));
+    match receive(session, shard, &mut upload).await {
+        Ok(copied) => {
+            upload.finish().await?;
+            Ok(copied)
+        }
+        Err(error) => {
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(shard, %error, "the store may keep parts of a copy that was given up");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Receives a copy and adds it to a file. Returns its size and its digest, which the node has confirmed.
+async fn receive(
+    session: &mut BackupSession,
+    shard: u32,
+    upload: &mut Upload,
+) -> Result<(u64, Digest), BackupError> {
     let mut hasher = blake3::Hasher::new();
     let sent = loop {
         let answer = tokio::time::timeout(PIECE_PATIENCE, session.answer()).await;
         match answer.map_err(|_| passing("a node stopped sending a copy".to_owned()))?? {
             Answer::Chunk(chunk) => {
                 hasher.update(&chunk);
-                writer.write_all(&chunk).await.map_err(unwritten)?;
+                upload.write(chunk).await?;
             }
             Answer::Sent(sent) => break sent,
             other => return Err(wrong_answer("send", &other).into()),
@@ -295,6 +308,5 @@ async fn write_one(
     if sent.state_digest != digest.0.as_slice() {
         return Err(differs("the digest of its bytes is not that of the ledger"));
     }
-    writer.shutdown().await.map_err(unwritten)?;
     Ok((bytes, digest))
 }

@@ -331,10 +331,9 @@ async fn an_unfinished_backup_is_listed_as_such_and_never_opened() {
         "{listed:?}"
     );
     assert_eq!(listed.len(), 3);
-    let error = place
-        .finish(&manifest("nightly", &[&home, &participant]))
-        .await
-        .unwrap_err();
+    let mut other = manifest("nightly", &[&home, &participant]);
+    other.frozen_us += 1;
+    let error = place.finish(&other).await.unwrap_err();
     assert!(matches!(error, BackupError::Exists { .. }), "{error}");
 }
 

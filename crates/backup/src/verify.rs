@@ -34,7 +34,7 @@ struct Promised {
 /// told are read twice.
 ///
 /// # Errors
-/// [`BackupError::Damaged`] or [`BackupError::Torn`] describe the fault; [`BackupError::Store`] when the
+/// [`BackupError::Damaged`] or [`BackupError::Torn`] describe the fault; [`BackupError::Read`] when the
 /// store fails.
 pub async fn verify(backup: &Backup) -> Result<Vec<VerifiedShard>, BackupError> {
     let mut verified = Vec::new();

@@ -9,12 +9,14 @@
 //!    (client)       gap? error├──> json                         lines for people and pipes
 //!                   again? drop├──> explain                     the life of one reservation
 //!                              └──> verify                      was anything oversold, lost, doubled?
-//!                archive, then stream ──> as_of                  how was a cell or a reservation?
+//!                archive, then stream ──┬──> as_of               how was a cell or a reservation?
+//!                                       └──> drill               is all stock in the archive?
 //! ```
 //!
 //! - [`cursor`] keeps the position of a consumer durably. It lets each whole entry through once.
-//! - [`archive`] keeps all changes in an object store, in files named by shard and range. The names are the
-//!   index: a writer lists them, proves that nothing is missing, and writes the next file.
+//! - [`archive`] keeps all changes in an object store, in files named by their content. A manifest whose
+//!   entries carry the hash of the one before is the index, and proves that nothing is missing or changed.
+//! - [`drill`] rebuilds the stock of a shard from its changes, and compares it with the live one.
 //! - [`parquet`] is the format for the warehouse. [`parquet::schema`] is the contract with the models in
 //!   `warehouse/`: columns are only ever added, at the end.
 //! - [`json`] is the same change as a line, with the field names of the proto.
@@ -34,6 +36,7 @@
 pub mod archive;
 pub mod as_of;
 pub mod cursor;
+pub mod drill;
 pub mod explain;
 pub mod json;
 pub mod names;

@@ -332,6 +332,15 @@ calls! {
         by |r| r.skus.first().map_or(Route::Any, |sku| Route::Sku(sku)).unless_stale(r.consistency);
     /// Returns where each shard's change stream begins and ends.
     Read ChangesClient.get_positions(GetPositionsRequest) -> GetPositionsResponse by any;
+    /// Registers a consumer of the change stream in every shard, or changes it.
+    Mutation ChangesClient.register_consumer(RegisterConsumerRequest) -> RegisterConsumerResponse by any;
+    /// Notes how far a consumer of the change stream has come. It never goes back, so it is repeated like a read.
+    /// Call it once every few seconds.
+    Read ChangesClient.advance_consumer(AdvanceConsumerRequest) -> AdvanceConsumerResponse by any;
+    /// Removes a consumer of the change stream from every shard.
+    Mutation ChangesClient.remove_consumer(RemoveConsumerRequest) -> RemoveConsumerResponse by any;
+    /// Returns the registered consumers of the change stream.
+    Read ChangesClient.list_consumers(ListConsumersRequest) -> ListConsumersResponse by any;
 }
 
 impl Client {

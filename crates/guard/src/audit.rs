@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_api::names::Principal;
+use holdfast_api::names::{ConsumerName, Principal};
 use tokio_rustls::rustls::{CertificateError, Error, PeerIncompatible};
 
 use crate::audit_lines::{AuditLines, Source};
@@ -193,6 +193,19 @@ pub fn administered(asker: Asker<'_>, what: &'static str, node_ids: &[u64], shar
         what,
         node_ids = (!node_ids.is_empty()).then(|| tracing::field::debug(node_ids)),
         shard,
+    );
+}
+
+/// Records that a consumer of the change stream is registered (`required` or not) or removed.
+pub fn about_consumer(asker: Asker<'_>, what: &'static str, consumer: &ConsumerName, required: bool) {
+    tracing::info!(
+        target: "audit",
+        event = "administered",
+        principal = asker.principal.as_str(),
+        peer_address = %asker.address,
+        what,
+        consumer = consumer.as_str(),
+        required,
     );
 }
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   change 1, 2, 3, ... ──> Reading ──> Stock          one SKU: its cells
-//!                              │   └──> Reservation    one reservation: its lines, each unit in one place
+//!                              │   ├──> Reservation    one reservation: its lines, each unit in one place
+//!                              │   └──> ShardStock     all cells of the shard
 //!                              └── in sequence? still at or before the moment?
 //! ```
 //!
@@ -16,13 +17,15 @@
 //! answer is a [`Fault`]. The arithmetic looks only at the buckets that moved, never at the kind of a change.
 //! So a kind that is added later is added up like the others.
 //!
-//! Memory holds the cells of the one SKU, or the lines of the one reservation and the cells that they touch.
+//! Memory holds the cells of the one SKU, or the lines of the one reservation and the cells that they touch;
+//! for a whole shard, all its cells.
 //!
 //! Start reading in `reading.rs`.
 
 mod image;
 mod reading;
 mod reservation;
+mod shard_stock;
 mod stock;
 
 #[cfg(test)]
@@ -30,4 +33,5 @@ mod tests;
 
 pub use reading::{AsOfError, At, Fault, Reading, Subject};
 pub use reservation::Reservation;
+pub use shard_stock::ShardStock;
 pub use stock::Stock;

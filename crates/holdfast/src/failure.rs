@@ -203,6 +203,7 @@ mod tests {
                 }],
                 retry_after_ms: 0,
                 settled: false,
+                archives: Vec::new(),
             })),
         }
         .into()

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{GetResult, ObjectStore, ObjectStoreExt as _};
 use url::Url;
+
+use crate::lock::LockingConnector;
+
+/// The region when no variable names one, which is also that of `object_store`.
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// A text that names no usable location.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,11 @@ pub struct LocationError {
 pub struct Location {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// The same store, if it is a folder.
+    folder: Option<Arc<LocalFileSystem>>,
+    is_bucket: bool,
+    /// The days for which new files are locked.
+    lock_days: Option<u32>,
 }
 
 /// The treatment of a missing folder.
@@ -53,7 +62,13 @@ impl Location {
 
     /// Makes the location below a prefix of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self { store, prefix }
+        Self {
+            store,
+            prefix,
+            folder: None,
+            is_bucket: false,
+            lock_days: None,
+        }
     }
 
     /// Returns the store.
@@ -70,7 +85,7 @@ impl Location {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn find(&self, path: &Path) -> Result<Option<GetResult>, object_store::Error> {
+    pub(crate) async fn find(&self, path: &Path) -> Result<Option<GetResult>, object_store::Error> {
         match self.store.get(path).await {
             Ok(found) => Ok(Some(found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -78,19 +93,41 @@ impl Location {
         }
     }
 
-    /// Writes a file that does not exist yet. Returns false, and changes nothing, when it exists.
+    /// Locks each file that is written from here on, for this many days from its log time. In S3 the lock has
+    /// the mode `COMPLIANCE`: nobody can delete a locked file, or shorten the lock, before its date. The
+    /// bucket needs versions and object lock.
     ///
     /// # Errors
-    /// The store fails.
-    pub async fn put_if_absent(&self, path: &Path, content: Bytes) -> Result<bool, object_store::Error> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        match self.store.put_opts(path, content.into(), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(error),
+    /// [`LocationError`]: a folder has no locks.
+    pub fn with_lock(mut self, days: u32) -> Result<Self, LocationError> {
+        if !self.is_bucket {
+            return Err(LocationError {
+                location: self.prefix.to_string(),
+                reason: "a folder cannot lock files until a date: leave the lock out, or use a bucket with object lock \
+                         (files in a folder are only made read-only, which their owner can undo)"
+                    .to_owned(),
+            });
+        }
+        self.lock_days = Some(days);
+        Ok(self)
+    }
+
+    /// Returns for how many days files are locked, if they are.
+    pub(crate) fn lock_days(&self) -> Option<u32> {
+        self.lock_days
+    }
+
+    /// Makes a file read-only if it is in a folder. This only prevents mistakes, so a failure is ignored.
+    pub(crate) fn protect(&self, path: &Path) {
+        let file = self
+            .folder
+            .as_ref()
+            .and_then(|folder| folder.path_to_filesystem(path).ok());
+        let Some(file) = file else { return };
+        if let Ok(metadata) = std::fs::metadata(&file) {
+            let mut permissions = metadata.permissions();
+            permissions.set_readonly(true);
+            drop(std::fs::set_permissions(&file, permissions));
         }
     }
 }
@@ -128,7 +165,11 @@ fn folder(path: &std::path::Path, missing: Missing) -> Result<Location, String> 
         return Err("there is no such folder".into());
     }
     let store = LocalFileSystem::new_with_prefix(path).map_err(|error| error.to_string())?;
-    Ok(Location::new(Arc::new(store.with_fsync(true)), Path::default()))
+    let store = Arc::new(store.with_fsync(true));
+    Ok(Location {
+        folder: Some(Arc::clone(&store)),
+        ..Location::new(store, Path::default())
+    })
 }
 
 fn bucket(url: &Url) -> Result<Location, String> {
@@ -137,11 +178,25 @@ fn bucket(url: &Url) -> Result<Location, String> {
         .filter(|name| !name.is_empty())
         .ok_or("it names no bucket")?;
     let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
-    let store = AmazonS3Builder::from_env().with_bucket_name(name).build();
-    Ok(Location::new(
-        Arc::new(store.map_err(|error| error.to_string())?),
-        prefix,
-    ))
+    let builder = AmazonS3Builder::from_env()
+        .with_bucket_name(name)
+        .with_checksum_algorithm(Checksum::SHA256);
+    let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
+    // The first store only finds the credentials, with which requests that lock a file are signed again.
+    let credentials = builder.clone().build().map_err(|error| error.to_string())?;
+    let connector = LockingConnector {
+        credentials: Arc::clone(credentials.credentials()),
+        region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+    };
+    let store = builder
+        .with_credentials(Arc::clone(credentials.credentials()))
+        .with_http_connector(connector)
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(Location {
+        is_bucket: true,
+        ..Location::new(Arc::new(store), prefix)
+    })
 }
 
 #[cfg(test)]
@@ -169,15 +224,11 @@ mod tests {
         Location::open_existing(&format!("file://{missing}")).unwrap();
     }
 
-    #[tokio::test]
-    async fn a_file_is_written_once() {
+    #[test]
+    fn a_folder_refuses_a_lock_and_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::open(folder.path().to_str().unwrap()).unwrap();
-        let path = location.prefix().clone().join("a").join("b");
-        assert!(location.find(&path).await.unwrap().is_none());
-        assert!(location.put_if_absent(&path, "one".into()).await.unwrap());
-        assert!(!location.put_if_absent(&path, "two".into()).await.unwrap());
-        let found = location.find(&path).await.unwrap().unwrap();
-        assert_eq!(found.bytes().await.unwrap(), "one");
+        let error = location.with_lock(180).unwrap_err().to_string();
+        assert!(error.contains("a folder cannot lock files"), "{error}");
     }
 }

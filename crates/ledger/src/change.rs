@@ -112,7 +112,7 @@ pub struct ReservationEffect {
 }
 
 /// The effect of a change on a stock policy: its values afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyEffect {
     /// Whether the storefront may take from free.
     pub may_borrow: bool,

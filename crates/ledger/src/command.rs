@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, CallerReason, Cause, Details, Disposition, LineQuantity, OperationId, OrderStep, Principal,
-    Reference, ReservationId, ReserveLine, ReserveMode, Rules, Sku, Sourcing, StorefrontId, SupplyId,
-    TransferId, TransferLine, WarehouseId,
+    Bucket, CallerReason, Cause, ConsumerLocation, ConsumerName, Details, Disposition, LineQuantity,
+    OperationId, OrderStep, Principal, Reference, ReservationId, ReserveLine, ReserveMode, Rules, Sku,
+    Sourcing, StorefrontId, SupplyId, TransferId, TransferLine, WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -256,9 +256,42 @@ pub enum Action {
     /// sends it when a request is refused and an earlier attempt of it has no answer. Needs
     /// [`Rules::Second`].
     Seal,
+    /// Registers a consumer of the change stream, or changes it. Makes no change. A consumer at another location
+    /// begins anew, because nothing is there yet. Needs [`Rules::Third`].
+    RegisterConsumer {
+        /// The consumer.
+        name: ConsumerName,
+        /// Whether replicas keep every change that it has not passed.
+        required: bool,
+        /// The place to which it brings the changes. May be empty.
+        location: ConsumerLocation,
+    },
+    /// Notes that a consumer has brought all changes through one to its location. Never goes back. Makes no
+    /// change, and its id is not remembered. Needs [`Rules::Third`].
+    AdvanceConsumer {
+        /// The consumer.
+        name: ConsumerName,
+        /// The location that has the changes. It must be the registered one.
+        location: ConsumerLocation,
+        /// The last change that is there. Not after the shard's last one.
+        through_seq: u64,
+    },
+    /// Removes a consumer. Makes no change. Needs [`Rules::Third`].
+    RemoveConsumer {
+        /// The consumer.
+        name: ConsumerName,
+    },
 }
 
 impl Action {
+    /// Returns whether the action is about a consumer of the change stream.
+    pub fn is_about_consumer(&self) -> bool {
+        matches!(
+            self,
+            Self::RegisterConsumer { .. } | Self::AdvanceConsumer { .. } | Self::RemoveConsumer { .. }
+        )
+    }
+
     /// Returns the kind of command, for people. For a step of an order it is the name of the step.
     pub fn name(&self) -> &'static str {
         match self {
@@ -289,6 +322,9 @@ impl Action {
             Self::Dispatch { .. } => "Dispatch",
             Self::AdoptRules { .. } => "AdoptRules",
             Self::Seal => "Seal",
+            Self::RegisterConsumer { .. } => "RegisterConsumer",
+            Self::AdvanceConsumer { .. } => "AdvanceConsumer",
+            Self::RemoveConsumer { .. } => "RemoveConsumer",
         }
     }
 }

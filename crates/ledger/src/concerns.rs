@@ -162,6 +162,9 @@ impl Action {
             )
             | Self::AdoptRules { .. }
             | Self::Seal => node(About::Shard, Skus::None),
+            Self::RegisterConsumer { .. } | Self::AdvanceConsumer { .. } | Self::RemoveConsumer { .. } => {
+                caller(About::Shard, Skus::None)
+            }
         }
     }
 }

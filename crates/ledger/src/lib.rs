@@ -29,6 +29,8 @@
 //! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same
 //!   reservations, but each shard prepares its part first and the order's home decides. [`Coordinator`]
 //!   chooses the steps to send and the shards to send them to.
+//! - **Consumers** (`ledger/consumers.rs`): who reads the changes, and how far. Replicas may forget changes that
+//!   each required consumer has passed.
 //! - **Operation ids** (`ledger/operations.rs`): the ledger remembers each operation that took effect for the
 //!   operation window. The same id with the same body gets the same answer and never takes effect twice. An
 //!   older id is refused.
@@ -96,8 +98,8 @@ pub use concerns::{About, Concerns, DoneBy, Sender, Skus};
 pub use details::Details;
 pub use granted::{Allocation, GrantedLine, SourcingReason};
 pub use holdfast_api::names::{
-    CallerReason, IdError, OperationId, Principal, Reference, ReservationId, Sku, StorefrontId, SupplyId,
-    TransferId, WarehouseId,
+    CallerReason, ConsumerLocation, ConsumerName, IdError, OperationId, Principal, Reference, ReservationId,
+    Sku, StorefrontId, SupplyId, TransferId, WarehouseId,
 };
 pub use holdfast_api::slots::SlotNumber;
 pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
@@ -110,8 +112,9 @@ pub use order::{
 pub use outcome::{Outcome, Refusal, Shortage, Success};
 pub use position::{Position, ShardNumber};
 pub use query::{
-    AffectedReservation, AvailabilityView, CellView, DeficitView, LineView, PoolView, PromiseDate,
-    PromiseView, Query, QueryReply, ReservationView, SupplyView, TransferLineView, TransferView,
+    AffectedReservation, AvailabilityView, CellView, ConsumerView, DeficitView, LineView, PolicyView,
+    PoolView, PromiseDate, PromiseView, Query, QueryReply, ReservationView, SupplyView, TransferLineView,
+    TransferView,
 };
 pub use reservation_state::ReservationState;
 pub use rules::Rules;

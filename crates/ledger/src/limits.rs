@@ -6,8 +6,8 @@
 //! all limits.
 
 pub use holdfast_api::limits::{
-    MAX_CELL_POOLS, MAX_LINES, MAX_OCCURRED_AGO_MS, MAX_ORDER_CELLS, MAX_PLACES, MAX_PREFERENCES,
-    MAX_SOURCED_CELLS, MAX_TTL_MS,
+    MAX_CELL_POOLS, MAX_CONSUMERS, MAX_LINES, MAX_OCCURRED_AGO_MS, MAX_ORDER_CELLS, MAX_PLACES,
+    MAX_PREFERENCES, MAX_SOURCED_CELLS, MAX_TTL_MS,
 };
 
 /// The latest log time, in milliseconds since the Unix epoch, and the highest log index: both have 48 bits.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellView, GrantedLine, OrderReply, Position, ReservationId, ReservationState, ShardNumber, Sku};
+use crate::{
+    CellView, ConsumerName, GrantedLine, OrderReply, Position, ReservationId, ReservationState, ShardNumber,
+    Sku,
+};
 
 /// The result of one command.
 pub type Outcome = Result<Success, Refusal>;
@@ -38,7 +41,7 @@ pub enum Success {
         position: Position,
         /// Whether the operation had been applied before.
         replayed: bool,
-        /// The cell after the command. None for a stock policy or a transfer, and for a replay.
+        /// The cell after the command. None for a stock policy, a transfer or a consumer, and for a replay.
         cell: Option<CellView>,
     },
     /// A step of an order's protocol was applied.
@@ -175,6 +178,12 @@ pub enum Refusal {
     ReferenceTaken {
         /// The reservation that has the reference.
         reservation_id: ReservationId,
+    },
+    /// No consumer of this name is registered.
+    #[error("no consumer is registered as `{name}`")]
+    UnknownConsumer {
+        /// The name.
+        name: ConsumerName,
     },
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Allocation, OrderView, OrderWork, Reference, ReservationId, ReservationState, ShardNumber, Sku,
-    StorefrontId, SupplyId, TransferId, WarehouseId,
+    Allocation, ConsumerLocation, ConsumerName, OrderView, OrderWork, PolicyEffect, Reference, ReservationId,
+    ReservationState, ShardNumber, Sku, StorefrontId, SupplyId, TransferId, WarehouseId,
 };
 
 /// A question to the ledger.
@@ -80,6 +80,16 @@ pub enum Query {
         /// The only warehouse. None: all warehouses.
         warehouse: Option<WarehouseId>,
     },
+    /// All registered consumers of the change stream.
+    Consumers,
+    /// Stock policies that differ from the default, after a cursor. Their order is that in which the ledger
+    /// came to know the SKUs and the storefronts.
+    Policies {
+        /// The last policy of the page before.
+        after: Option<(Sku, StorefrontId)>,
+        /// 1 to 10,000.
+        limit: u32,
+    },
 }
 
 /// The answer to a query.
@@ -105,6 +115,37 @@ pub enum QueryReply {
     Transfers(Vec<TransferView>),
     /// Answers Supplies, in order of warehouse and supply.
     Supplies(Vec<SupplyView>),
+    /// Answers Consumers, in order of their names.
+    Consumers(Vec<ConsumerView>),
+    /// Answers Policies.
+    Policies(Vec<PolicyView>),
+}
+
+/// A registered consumer of the change stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerView {
+    /// Its name.
+    pub name: ConsumerName,
+    /// Whether replicas keep every change that it has not passed.
+    pub required: bool,
+    /// The place to which it brings the changes. May be empty.
+    pub location: ConsumerLocation,
+    /// The last change that it has passed. 0 at first.
+    pub through_seq: u64,
+    /// The log time of its last advance, in milliseconds since the Unix epoch. Before the first advance, the log
+    /// time at which it was registered at its location.
+    pub advanced_at_ms: u64,
+}
+
+/// The stock policy of one storefront for one SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// The SKU.
+    pub sku: Sku,
+    /// The storefront.
+    pub storefront: StorefrontId,
+    /// The rules.
+    pub rules: PolicyEffect,
 }
 
 /// One SKU in one warehouse.

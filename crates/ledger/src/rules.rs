@@ -19,17 +19,28 @@ pub enum Rules {
     /// An id has at most one effect, whatever it meets. A refused command leaves no names. Late requests have
     /// an end. A SKU may be any printable text.
     Second,
+    /// Consumers of the change stream can be registered.
+    Third,
 }
 
 impl Rules {
     /// The newest rules that this program knows.
-    pub const NEWEST: Self = Self::Second;
+    pub const NEWEST: Self = Self::Third;
+
+    /// All versions that this program knows, oldest first.
+    pub const KNOWN: [Self; 3] = [Self::First, Self::Second, Self::Third];
+
+    /// Returns the version with this number, if this program knows it.
+    pub fn numbered(number: u32) -> Option<Self> {
+        Self::KNOWN.into_iter().find(|rules| rules.number() == number)
+    }
 
     /// Returns the version's number, from 1.
     pub const fn number(self) -> u32 {
         match self {
             Self::First => 1,
             Self::Second => 2,
+            Self::Third => 3,
         }
     }
 }

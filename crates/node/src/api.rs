@@ -419,6 +419,8 @@ pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
         QueryReply::Transfer(_) => "a transfer",
         QueryReply::Transfers(_) => "transfers",
         QueryReply::Supplies(_) => "supplies",
+        QueryReply::Consumers(_) => "consumers",
+        QueryReply::Policies(_) => "policies",
     };
     reasons::refusal(
         Reason::Internal,

@@ -5,6 +5,7 @@
 //! caller.
 
 pub(crate) mod classic;
+mod consumers;
 mod reader;
 mod resources;
 mod streams;
@@ -259,7 +260,7 @@ impl Metrics {
 
 struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
 
-const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 20] = [
+const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 21] = [
     GaugeOf(
         "replica_leads",
         "1 where this replica leads its shard, else 0",
@@ -337,6 +338,11 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 20] = [
         "replica_deficit_units",
         "Units that were promised and that a count did not find",
         |s| s.deficit_units,
+    ),
+    GaugeOf(
+        "replica_first_change",
+        "The sequence number of the oldest change that the replica can serve",
+        |s| s.first_seq,
     ),
     GaugeOf(
         "shard_waiting_commands",
@@ -560,6 +566,7 @@ impl Collector for Replicas {
                 seconds.encode(family.encode_family(&ShardLabels { shard: status.shard })?)?;
             }
         }
+        consumers::encode(&self.shards, &mut encoder)?;
         for NodeGauge(name, help, counts) in NODE_GAUGES {
             let count = replicas.iter().filter(|(status, _)| counts(status)).count();
             let count = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));

@@ -60,6 +60,7 @@ impl Reasoned for LedgerRefusal {
             Self::TransferClosed => Reason::TransferClosed,
             Self::OperationSealed => Reason::OperationSealed,
             Self::ReferenceTaken { .. } => Reason::ReferenceTaken,
+            Self::UnknownConsumer { .. } => Reason::UnknownConsumer,
             Self::Contended(_) | Self::OrderAborted { .. } => Reason::Contended,
             // The node follows these to the home. A caller sees them only because of a defect.
             Self::DecidedAtHome { .. } | Self::OverSeveralShards { .. } => Reason::Internal,

@@ -119,16 +119,16 @@ impl Router {
     /// # Errors
     /// The shard has to adopt newer rules first.
     pub(crate) fn check_rules(&self, shard: u32, command: &Command) -> Result<(), Refusal> {
-        if command.details.is_empty() {
+        if command.details.is_empty() && !command.action.is_about_consumer() {
             return Ok(());
         }
         let status = self.handle(shard).status();
-        // A new shard adopts the second rules with its first command.
-        let is_new = status.log_time_ms == 0;
-        match is_new || status.rules >= Rules::Second.number() {
-            true => Ok(()),
-            false => Rules::First.check(command).map_err(outbound::refusal),
+        // A new shard adopts the newest rules with its first command.
+        if status.log_time_ms == 0 {
+            return Ok(());
         }
+        let rules = Rules::numbered(status.rules).unwrap_or_default();
+        rules.check(command).map_err(outbound::refusal)
     }
 
     /// Returns the shard that has a slot.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_ledger::Change;
-use holdfast_storage::ChangeLog;
+use holdfast_storage::{ChangeLog, ChangeLogError};
 use tokio::sync::watch;
 
 use self::remote::Remote;
@@ -107,16 +107,18 @@ fn read_here(changes: &ChangeLog, from_seq: u64, max_bytes: usize) -> Result<Vec
     if from_seq > changes.last_seq() {
         return Ok(Vec::new());
     }
-    let records = changes
-        .read(from_seq, max_bytes)
-        .map_err(|error| ChangeReadError::Storage(error.to_string()))?;
+    let records = changes.read(from_seq, max_bytes).map_err(|error| match error {
+        ChangeLogError::Dropped { begins_at } => ChangeReadError::NotHere { first_seq: begins_at },
+        error => ChangeReadError::Storage(error.to_string()),
+    })?;
     Ok(records.into_iter().map(|record| record.payload).collect())
 }
 
 /// Reason why changes cannot be read here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeReadError {
-    /// A snapshot brought this replica up to date, so it lacks older changes; another replica may have them.
+    /// A snapshot brought this replica up to date, so it lacks older changes, or it has dropped them. Another
+    /// replica may have them.
     #[error("changes before {first_seq} are not on this node")]
     NotHere {
         /// The oldest change that is kept here.

@@ -25,6 +25,8 @@ pub(crate) enum ForwardRequest {
     Changes {
         from_seq: u64,
     },
+    /// Asks where the replica's history begins. Any replica answers.
+    HistoryBegin,
 }
 
 /// Answer to a [`ForwardRequest`].
@@ -41,4 +43,6 @@ pub(crate) enum ForwardReply {
     },
     /// The asked replica does not understand the request. Nothing was done.
     Malformed(String),
+    /// The first change that the replica has not dropped.
+    HistoryBegin(u64),
 }

@@ -21,7 +21,7 @@ use crate::replica_id::node_of;
 use crate::route::{self, RemoteReplicas};
 use crate::state_machine::View;
 use crate::{
-    Answer, ChangeReadError, ChangeReader, CutError, DecideError, EntryRule, Freshness, Host,
+    Answer, ChangeReadError, ChangeReader, ConsumerStatus, CutError, DecideError, EntryRule, Freshness, Host,
     PeerMessageError, PeerTransport, QueryError, ReplicaId, ReplicaStatus, ShardFreeze, ShardMetrics,
     ShardOptions, ShardStores, StartError, SubmitError, TransferError,
 };
@@ -233,6 +233,13 @@ impl ShardHandle {
             replica.changes.clone(),
             replica.last_seq.clone(),
         ))
+    }
+
+    /// Returns the registered consumers as this node's replica last saw them, a few seconds ago at most. Empty
+    /// without a replica.
+    pub fn consumers(&self) -> Vec<ConsumerStatus> {
+        let running = self.running();
+        running.map_or_else(Vec::new, |running| running.replica.consumers.borrow().clone())
     }
 
     /// Returns a reader of the changes, from this node's replica or from another node's.

@@ -28,7 +28,8 @@
 //!    synced it.
 //! 4. **`state_machine`** applies entries to the ledger, answers with the outcomes and writes the changes.
 //!    Its folder also holds the snapshots. A snapshot is built while the shard runs. The changes are synced
-//!    before it, and the log may be purged only after it.
+//!    before it, and the log may be purged only after it. `consumers` drops old changes that every required
+//!    consumer has passed.
 //! 5. **`peer`** carries the messages between replicas. Several appends are in flight at once, and answers
 //!    keep their order.
 //!
@@ -59,6 +60,7 @@ mod adoption;
 mod change_reader;
 mod clock;
 mod codec;
+mod consumers;
 mod cut;
 mod decide;
 #[cfg(any(test, feature = "faults"))]
@@ -97,6 +99,7 @@ mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
 pub use clock::WallClock;
+pub use consumers::ConsumerStatus;
 pub use cut::{CutError, ShardCut, ShardFreeze};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
 pub use halt::{DecideError, EntryRule, Halt, HaltCause, HaltedCommand};

@@ -54,6 +54,9 @@ pub struct ShardOptions {
     pub snapshot_chunk_bytes: usize,
     /// Size of the largest snapshot that is accepted from a peer, in bytes.
     pub max_snapshot_bytes: u64,
+    /// The least age, in milliseconds of log time, of a change that is dropped from the change log. It is dropped
+    /// only after every required consumer has passed it.
+    pub history_ms: u64,
 }
 
 impl ShardOptions {
@@ -78,6 +81,7 @@ impl ShardOptions {
             max_appends_in_flight: 16,
             snapshot_chunk_bytes: 256 * 1024,
             max_snapshot_bytes: 8 << 30,
+            history_ms: 7 * 24 * 3_600_000,
         }
     }
 

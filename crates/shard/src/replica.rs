@@ -25,7 +25,7 @@ use crate::read_gate::ReadGate;
 use crate::replica_id::node_of;
 use crate::state_machine::Raft;
 use crate::state_machine::{SharedState, View};
-use crate::{Halt, Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
+use crate::{ConsumerStatus, Halt, Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
 /// Parts of a replica that its handle and its thread share.
 pub(crate) struct Replica {
@@ -42,6 +42,8 @@ pub(crate) struct Replica {
     pub(crate) last_seq: watch::Receiver<u64>,
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) changes: ChangeLog,
+    /// Registered consumers, as of the last look at them.
+    pub(crate) consumers: watch::Receiver<Vec<ConsumerStatus>>,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
     /// Number of commands that wait in the proposer.

@@ -2,55 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
-/// The configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The error of the file system.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or has a key or a value that is not known.
-    #[error("{}: {source}", path.display())]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// The fault, with its line.
-        source: Box<toml::de::Error>,
-    },
-    /// A secret cannot be read.
-    #[error("{name}: {reason}")]
-    Secret {
-        /// The setting.
-        name: String,
-        /// The fault, in words. Never the secret.
-        reason: String,
-    },
-    /// A setting has a value that cannot work.
-    #[error("sink {sink}: {reason}")]
-    Sink {
-        /// The name of the sink.
-        sink: String,
-        /// The fault, in words.
-        reason: String,
-    },
-}
+pub use crate::config_error::ConfigError;
+pub use crate::secret::{Secret, SecretReference};
+pub(crate) use crate::units::time;
 
 /// All of `sinks.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Addresses of some nodes, as `http://host:port` or `https://host:port`.
-    #[serde(default)]
-    pub endpoints: Vec<String>,
-    /// The address for `/metrics`, `/live` and `/ready`. None means that nothing listens.
+    /// The address for `/metrics`, `/livez` and `/readyz`. None means that nothing listens.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
     /// The sinks by name. A name has 1 to 32 bytes of `a-z 0-9 -`.
@@ -66,72 +30,6 @@ pub enum SinkConfig {
     Redis(crate::redis::RedisConfig),
     /// A table in Snowflake.
     Snowflake(Box<crate::snowflake::SnowflakeConfig>),
-}
-
-/// Where a secret is. It is never written in the configuration itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum SecretReference {
-    /// In a file, without a line break at its end.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
-}
-
-/// A secret. It is never shown.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the secret, for use in a request.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("(secret)")
-    }
-}
-
-impl SecretReference {
-    /// The largest secret that is read, in bytes.
-    const MAX_BYTES: u64 = 64 << 10;
-
-    /// Reads the secret. `name` is the setting that refers to it, for the error.
-    ///
-    /// # Errors
-    /// [`ConfigError::Secret`]: it is missing, empty or too long.
-    pub fn read(&self, name: &str) -> Result<Secret, ConfigError> {
-        let fault = |reason: String| ConfigError::Secret {
-            name: name.to_owned(),
-            reason,
-        };
-        let text = match self {
-            Self::File(path) => {
-                let bytes = std::fs::metadata(path).map(|file| file.len());
-                let bytes = bytes
-                    .map_err(|error| fault(format!("the file {} cannot be read: {error}", path.display())))?;
-                if bytes > Self::MAX_BYTES {
-                    return Err(fault(format!(
-                        "the file {} has {bytes} bytes, a secret has at most {}",
-                        path.display(),
-                        Self::MAX_BYTES
-                    )));
-                }
-                std::fs::read_to_string(path)
-                    .map_err(|error| fault(format!("the file {} cannot be read: {error}", path.display())))?
-            }
-            Self::Env(variable) => std::env::var(variable)
-                .map_err(|_| fault(format!("the environment variable {variable} is not set")))?,
-        };
-        let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            return Err(fault("the secret is empty".to_owned()));
-        }
-        Ok(Secret(text.to_owned()))
-    }
 }
 
 impl Config {
@@ -187,7 +85,7 @@ mod tests {
     #[test]
     fn a_configuration_names_its_sinks() {
         let config = read(
-            "endpoints = ['http://127.0.0.1:7411']\n[sinks.pages]\ntype = 'redis'\nurl = 'redis://127.0.0.1'\n\
+            "listen = '127.0.0.1:7480'\n[sinks.pages]\ntype = 'redis'\nurl = 'redis://127.0.0.1'\n\
              password = { env = 'REDIS_PASSWORD' }",
         )
         .unwrap();
@@ -216,23 +114,5 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_read_from_its_file_and_never_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        std::fs::write(&path, "hush\n").unwrap();
-        let secret = SecretReference::File(path.clone()).read("password").unwrap();
-        assert_eq!(secret.expose(), "hush");
-        assert!(!format!("{secret:?}").contains("hush"));
-        std::fs::write(&path, "\n").unwrap();
-        assert!(SecretReference::File(path).read("password").is_err());
-        let missing = SecretReference::Env("HOLDFAST_NO_SUCH_VARIABLE".to_owned());
-        let error = missing.read("sinks.a.password").unwrap_err().to_string();
-        assert!(
-            error.contains("sinks.a.password") && error.contains("not set"),
-            "{error}"
-        );
     }
 }

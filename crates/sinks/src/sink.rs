@@ -21,6 +21,12 @@ pub struct Position {
 /// step as the data. So a runner may be killed, doubled and moved at any time.
 #[async_trait]
 pub trait Sink: Send + Sync {
+    /// Returns the place from which others can read the changes again, such as that of an archive. None: the
+    /// target is none. It has no secrets.
+    fn location(&self) -> Option<String> {
+        None
+    }
+
     /// Reads how far the target is in a shard, without disturbing another runner that writes to it.
     ///
     /// # Errors
@@ -56,6 +62,16 @@ pub trait Writer: Send {
     /// # Errors
     /// The same as of [`Writer::write`].
     async fn settle(&mut self) -> Result<Position, SinkError>;
+
+    /// Tells the target that it has everything that the cluster had at a moment, in milliseconds since the
+    /// Unix epoch. Called about once a second while nothing is missing, so readers can know how old the
+    /// target's data is while nothing changes.
+    ///
+    /// # Errors
+    /// The same as of [`Writer::write`].
+    async fn current(&mut self, _at_ms: u64) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Brings everything that was written into the target, and returns its position. The runner calls it
     /// before it stops.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
+use crate::clock;
+use crate::ends::Ends;
 use crate::sink::Position;
 
 /// What the task of one shard of a sink is doing.
@@ -46,14 +49,76 @@ pub struct ShardStatus {
     pub error: Option<String>,
 }
 
+/// How one shard of a sink stands, beside the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The name of the sink.
+    pub sink: String,
+    /// The shard.
+    pub shard: u32,
+    /// How it stands.
+    #[serde(flatten)]
+    pub status: ShardStatus,
+    /// The last change of the cluster; 0 when it is not known.
+    pub last_seq: u64,
+    /// Changes that the target lacks.
+    pub lag_changes: u64,
+    /// The age of the oldest change that the target lacks, in milliseconds; 0 when it lacks none.
+    pub lag_ms: u64,
+}
+
+impl Report {
+    fn new(sink: &str, shard: u32, status: &ShardStatus, ends: &Ends) -> Self {
+        let last_seq = ends
+            .last_seq(shard)
+            .unwrap_or_default()
+            .max(status.read_through_seq);
+        let lag_changes = last_seq.saturating_sub(status.through_seq);
+        // What was not even read is at most as old as what the target has.
+        let oldest_ms = match status.oldest_waiting_ms {
+            0 => status.log_time_ms,
+            oldest_ms => oldest_ms,
+        };
+        let lag_ms = match (lag_changes, oldest_ms) {
+            (0, _) | (_, 0) => 0,
+            _ => clock::now_ms().saturating_sub(oldest_ms),
+        };
+        Self {
+            sink: sink.to_owned(),
+            shard,
+            status: status.clone(),
+            last_seq,
+            lag_changes,
+            lag_ms,
+        }
+    }
+}
+
+type Entries = BTreeMap<(String, u32), ShardStatus>;
+
 /// The status of all shards of all sinks. Cheap to clone: all clones show the same.
-#[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<(String, u32), ShardStatus>>>);
+#[derive(Debug, Clone)]
+pub struct Board {
+    entries: Arc<Mutex<Entries>>,
+    ends: watch::Receiver<Ends>,
+}
 
 impl Board {
-    /// Returns how everything stands, by sink and shard.
-    pub fn all(&self) -> BTreeMap<(String, u32), ShardStatus> {
-        self.lock().clone()
+    pub(crate) fn new(ends: watch::Receiver<Ends>) -> Self {
+        Self {
+            entries: Arc::default(),
+            ends,
+        }
+    }
+
+    /// Returns how everything stands, in order of sink and shard.
+    pub fn all(&self) -> Vec<Report> {
+        let ends = self.ends.borrow().clone();
+        let entries = self.lock();
+        let reports = entries.iter();
+        reports
+            .map(|((sink, shard), status)| Report::new(sink, *shard, status, &ends))
+            .collect()
     }
 
     /// Makes the entry of one shard of a sink.
@@ -76,9 +141,9 @@ impl Board {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, u32), ShardStatus>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         // A status is never half written: each update assigns plain values.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

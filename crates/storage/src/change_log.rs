@@ -1,5 +1,5 @@
-//! Change log of one group: every change of its ledger, numbered without a gap, in segments that are never
-//! deleted.
+//! Change log of one group: every change of its ledger, numbered without a gap, in segments. Whole segments are
+//! dropped from its beginning when their changes are in an archive ([`ChangeLog::drop_before`]).
 //!
 //! It is derived: the state machine can make the records again from the log or a snapshot. So appends are not
 //! synced one by one. They are synced before a snapshot lets the log be purged. A torn end after a crash is
@@ -8,6 +8,7 @@
 //! After a snapshot from a peer was installed, changes may be missing in the middle
 //! ([`ChangeLog::reset_to`]). They are read from a peer that has them.
 
+mod begin;
 mod error;
 mod heal;
 mod recover;
@@ -201,6 +202,8 @@ impl ChangeLog {
                         Ok(())
                     };
                 }
+                // The Raft log may reach further back than the history that is kept.
+                Err(ChangeLogError::Dropped { .. }) => return Ok(()),
                 Err(why @ ChangeLogError::File(FileError::Corrupt { .. })) => {
                     tracing::error!(%why, from_seq = record.first_seq, "the change log is written again from the Raft log");
                     self.cut_from(&mut state, record.first_seq)?;
@@ -339,7 +342,8 @@ impl ChangeLog {
         let segment = &mut state.segments[position];
         let file = open_file(&*self.inner.disk, segment)?;
         let index = self.build_index(&*file, &segment.path, limit)?;
-        state.keep_index(position, index.clone(), INDEXES_KEPT);
+        let first_seq = state.segments[position].first_seq;
+        state.keep_index(first_seq, index.clone(), INDEXES_KEPT);
         Ok(index)
     }
 
@@ -357,26 +361,31 @@ impl ChangeLog {
     /// change. Stops before a gap.
     ///
     /// # Errors
-    /// `Gap` when this replica lacks the change, `Corrupt` when its bytes differ from those that were
-    /// written: ask a peer. `Io`.
+    /// `Dropped` when the change is older than the history that is kept. `Gap` when this replica lacks the
+    /// change, `Corrupt` when its bytes differ from those that were written: ask a peer. `Io`.
     pub fn read(&self, from_seq: u64, max_bytes: usize) -> Result<Vec<ChangeRecord>, ChangeLogError> {
         let mut records: Vec<ChangeRecord> = Vec::new();
         let mut bytes = 0;
         let mut next_seq = from_seq.max(1);
         loop {
-            let (position, file, path, index, limit) = {
+            let (segment_seq, file, path, index, limit) = {
                 let mut state = self.inner.state.lock();
                 if next_seq > state.last_seq {
                     return Ok(records);
                 }
-                if let Err(gap) = state.check_gap(next_seq) {
-                    return if records.is_empty() { Err(gap) } else { Ok(records) };
+                if let Err(missing) = state.check_gap(next_seq) {
+                    return if records.is_empty() {
+                        Err(missing)
+                    } else {
+                        Ok(records)
+                    };
                 }
                 let position = state.segment_of(next_seq).unwrap_or(0);
                 let limit = self.limit(&mut state, position)?;
                 let segment = &mut state.segments[position];
                 let file = open_file(&*self.inner.disk, segment)?;
-                (position, file, segment.path.clone(), segment.index.clone(), limit)
+                let (path, index) = (segment.path.clone(), segment.index.clone());
+                (segment.first_seq, file, path, index, limit)
             };
             let index = match index {
                 Some(index) => index,
@@ -385,7 +394,7 @@ impl ChangeLog {
                     self.inner
                         .state
                         .lock()
-                        .keep_index(position, index.clone(), INDEXES_KEPT);
+                        .keep_index(segment_seq, index.clone(), INDEXES_KEPT);
                     index
                 }
             };

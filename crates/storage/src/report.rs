@@ -70,6 +70,8 @@ pub struct ChangeLogContents {
     pub records: u64,
     /// Size of all segments in bytes.
     pub bytes: u64,
+    /// First change that was not dropped; 1 when none was.
+    pub begins_at: u64,
     /// First change on this replica; 0 when there is none.
     pub first_seq: u64,
     /// Last change on this replica; 0 when there is none.

@@ -12,7 +12,8 @@ use crate::report::{
     CHANGES_20K, ECHO, HOLDFAST, LIFECYCLE, ORDERS_OF_FIVE, ORDERS_OF_ONE, POSTGRES, RATE_2K, REDIS,
     RESERVE_COMMIT, Report, STREAM, USERS_1000,
 };
-use crate::usage::UsageMeter;
+use crate::sinks::Sinks;
+use crate::usage::{Usage, UsageMeter};
 use crate::workload::{self, Workload};
 use crate::{floor, goals, holdfast, memory, postgres, redis, replay};
 
@@ -46,6 +47,8 @@ pub(crate) enum Part {
     Replay,
     /// Memory of a cell
     Memory,
+    /// Holdfast, changes at a fixed rate into Redis
+    Sinks,
 }
 
 /// The extent of the measurements.
@@ -104,6 +107,11 @@ pub(crate) async fn run_part(
         }
         Part::Replay => measure_replay(binary, folder, base_port, plan, report).await?,
         Part::Memory => measure_memory(plan, report).await?,
+        Part::Sinks => {
+            let cluster = holdfast::Cluster::start(binary, folder, base_port).await?;
+            measure_sinks(&cluster, binary, folder, base_port + 101, duration, report).await?;
+            cluster.stop().await?;
+        }
     }
     goals::compute_figures(report);
     Ok(())
@@ -200,6 +208,45 @@ async fn measure_streams(cluster: &holdfast::Cluster, duration: Duration, report
     report.add(HOLDFAST, Workload::Spread.name(), CHANGES_20K, measured);
     let lag_ms = lag.value_at_quantile(0.99) as f64 / 1000.0;
     report.figures.insert("change_lag_p99_ms", lag_ms);
+    Ok(())
+}
+
+async fn measure_sinks(
+    cluster: &holdfast::Cluster,
+    binary: &Path,
+    folder: &Path,
+    port: u16,
+    duration: Duration,
+    report: &mut Report,
+) -> Result<()> {
+    let client = cluster.client();
+    let sinks = Sinks::start(binary, folder, port, client, &cluster.endpoints()).await?;
+    let (runner, redis) = sinks.meters()?;
+    let meter = cluster.meter()?;
+    let target = holdfast::Batched::new(client).await?;
+    let (runner_before, redis_before, began) = (runner.read()?, redis.read()?, Instant::now());
+    let load = at_rate(&target, &meter, Workload::Spread, CHANGE_RATE, duration);
+    let (measured, lag) = sinks.lag(client, load).await?;
+    let elapsed = began.elapsed().as_secs_f64();
+    let cores = |meter: &UsageMeter, before: Usage| -> Result<f64> {
+        Ok((meter.read()? - before).cpu_seconds / elapsed)
+    };
+    report
+        .figures
+        .insert("sinks_runner_cores", cores(&runner, runner_before)?);
+    report
+        .figures
+        .insert("sinks_redis_cores", cores(&redis, redis_before)?);
+    report.add(HOLDFAST, Workload::Spread.name(), CHANGES_20K, measured);
+    for (name, quantile) in [
+        ("sinks_redis_p50_ms", 0.5),
+        ("sinks_redis_p99_ms", 0.99),
+        ("sinks_redis_p999_ms", 0.999),
+    ] {
+        report
+            .figures
+            .insert(name, lag.value_at_quantile(quantile) as f64 / 1_000.0);
+    }
     Ok(())
 }
 

@@ -61,6 +61,11 @@ impl Cluster {
         ))
     }
 
+    /// Returns the URLs at which clients reach the nodes.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.nodes.endpoints()
+    }
+
     /// Returns the client that calls them.
     pub(crate) fn client(&self) -> &Client {
         &self.client

@@ -7,6 +7,7 @@
 //! - `holdfast.rs`, `postgres.rs`, `redis.rs`, `floor.rs` each start one system and call it.
 //! - `replay.rs` kills a node and measures how fast it applies its log again; `memory.rs` measures the memory
 //!   of a cell.
+//! - `sinks.rs` measures how soon changes can be read outside the cluster.
 //! - `scale.rs` is a run of its own (`--scale`): a cluster with a large catalogue.
 //! - `goals.rs` has the goals of the design and the figures that decide about them, `report.rs` prints,
 //!   `picture.rs` draws.
@@ -31,6 +32,7 @@ mod redis;
 mod replay;
 mod report;
 mod scale;
+mod sinks;
 mod usage;
 mod workload;
 

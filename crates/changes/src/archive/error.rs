@@ -1,6 +1,6 @@
 //! Errors of an archive.
 
-use holdfast_lake::LocationError;
+use holdfast_lake::{LocationError, PutError, ReadError};
 use uuid::Uuid;
 
 use crate::cursor::SequenceError;
@@ -13,31 +13,84 @@ pub enum ArchiveError {
     /// The location is not understood or not usable.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// The object store failed.
-    #[error("object store: {0}")]
-    Store(#[from] object_store::Error),
-    /// The files of a shard do not follow each other.
-    #[error(
-        "shard {shard}: the file {path} is where a file that begins with change {expected} should be; \
-         two archives are mixed, or a file was removed"
-    )]
-    NotContiguous {
-        /// The shard.
-        shard: u32,
-        /// The change that the next file should begin with.
-        expected: u64,
-        /// The file that is there.
+    /// A file was not written.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// A file was not read, or is not what was written.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A manifest entry is damaged, missing, or does not follow the one before.
+    #[error("{path}: {what}; `holdfast archive verify` names everything that is wrong")]
+    Manifest {
+        /// The entry.
         path: String,
+        /// The fault, in words.
+        what: String,
     },
-    /// A file was not written by the archive, or its content does not match its name.
-    #[error("{path} was not written by this archive, because its name does not fit its content")]
-    ForeignFile {
+    /// A file is whole, and its changes are not those that its manifest entry names.
+    #[error("{path}: {what}")]
+    Content {
         /// The file.
         path: String,
+        /// The fault, in words.
+        what: String,
     },
-    /// A file with this name exists and has other changes.
+    /// The name of a folder is not one of the archive.
+    #[error("{path} does not belong into an archive: move it to another place")]
+    ForeignFile {
+        /// The folder.
+        path: String,
+    },
+    /// The archive has files and no manifest.
     #[error(
-        "{path} exists and has other changes: it belongs to another cluster, or somebody changed it; nothing was written"
+        "{path} was written by an earlier version, whose archives have no manifest: export into a new place \
+         (`holdfast changes export --to NEW`), as long as the nodes have all changes"
+    )]
+    OldLayout {
+        /// One of the files.
+        path: String,
+    },
+    /// The archive has files of another format.
+    #[error("the archive has files of the format {found}, and not {wanted}: give a place of its own")]
+    OtherFormat {
+        /// The format of its last file.
+        found: &'static str,
+        /// The format of the writer.
+        wanted: &'static str,
+    },
+    /// The log time of a change has no day.
+    #[error("change {seq} has the log time {log_time_ms} ms, which is after the year 9999")]
+    LogTime {
+        /// The change.
+        seq: u64,
+        /// Its log time, in milliseconds since the Unix epoch.
+        log_time_ms: u64,
+    },
+    /// Log time is earlier than that of the change before.
+    #[error("change {seq} has the log time {log_time_ms} ms, after {before_ms} ms: the stream is damaged")]
+    LogTimeWentBack {
+        /// The change.
+        seq: u64,
+        /// Its log time, in milliseconds since the Unix epoch.
+        log_time_ms: u64,
+        /// The log time of the change before.
+        before_ms: u64,
+    },
+    /// The changes of one file are too large together.
+    #[error("a file of {rows} changes would have {bytes} bytes: write fewer rows into each file")]
+    TooLarge {
+        /// The number of changes.
+        rows: usize,
+        /// The bytes that they need.
+        bytes: usize,
+    },
+    /// A thread that encodes or decodes a file ended early.
+    #[error("a file could not be encoded or decoded because of a defect of this program: {0}")]
+    Defect(String),
+    /// Another exporter has archived other changes under the same numbers.
+    #[error(
+        "{path} has other changes under the same numbers: it belongs to another cluster, or the cluster has lost changes; \
+         nothing was written"
     )]
     OtherContent {
         /// The file.
@@ -78,6 +131,11 @@ pub enum ArchiveError {
         /// The backup's last change of the shard.
         last_seq: u64,
     },
+    /// The archive has changes and does not name its cluster.
+    #[error(
+        "the archive has changes, and changes/owner.json is missing: it was removed; put it back, or export into a new place"
+    )]
+    NoOwner,
     /// The archive was cut at another backup.
     #[error("this place has an archive that was cut at another backup: give an empty place")]
     OtherCut,

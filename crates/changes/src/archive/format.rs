@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use holdfast_api::v1::Change;
-use object_store::path::Path;
 
 use super::ArchiveError;
 use crate::{json, parquet};
@@ -25,6 +24,13 @@ impl Format {
         }
     }
 
+    /// Returns the format of files with this end of their names.
+    pub(super) fn of_extension(extension: &str) -> Option<Self> {
+        [Self::Parquet, Self::Jsonl]
+            .into_iter()
+            .find(|format| format.extension() == extension)
+    }
+
     pub(super) fn encode(self, changes: &[Change]) -> Result<Bytes, ArchiveError> {
         match self {
             Self::Parquet => Ok(parquet::encode(changes)?),
@@ -39,23 +45,43 @@ impl Format {
         }
     }
 
-    pub(super) fn decode(self, path: &Path, file: Bytes) -> Result<Vec<Change>, ArchiveError> {
+    /// Reads the changes of a file, some thousands at a time.
+    pub(super) fn decode_in_parts(
+        self,
+        path: &str,
+        file: Bytes,
+        mut take: impl FnMut(Vec<Change>) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         match self {
-            Self::Parquet => parquet::decode(file).map_err(|source| ArchiveError::Decode {
-                path: path.to_string(),
-                source,
-            }),
+            Self::Parquet => {
+                let unreadable = |source| ArchiveError::Decode {
+                    path: path.to_owned(),
+                    source,
+                };
+                for changes in parquet::Decoder::open(file).map_err(unreadable)? {
+                    take(changes.map_err(unreadable)?)?;
+                }
+            }
             Self::Jsonl => {
-                let lines = file.split_inclusive(|byte| *byte == b'\n').enumerate();
-                let decode = |(at, line): (usize, &[u8])| {
-                    json::decode(line).map_err(|source| ArchiveError::DecodeJson {
-                        path: path.to_string(),
+                for (at, line) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
+                    let change = json::decode(line).map_err(|source| ArchiveError::DecodeJson {
+                        path: path.to_owned(),
                         line: at + 1,
                         source,
-                    })
-                };
-                lines.map(decode).collect()
+                    })?;
+                    take(vec![change])?;
+                }
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn decode(self, path: &str, file: Bytes) -> Result<Vec<Change>, ArchiveError> {
+        let mut all = Vec::new();
+        self.decode_in_parts(path, file, |changes| {
+            all.extend(changes);
+            Ok(())
+        })?;
+        Ok(all)
     }
 }

@@ -1,209 +1,208 @@
 //! The archive: every change, in files of an object store. Each file is written once and never changed.
 //!
 //! ```text
-//!   <folder or s3://bucket/prefix>/changes/shard=0003/0003-00000000000000000001-00000000000000004096.parquet
-//!                                                     shard      first seq            last seq
+//!   <folder or s3://bucket/prefix>/
+//!     changes/shard=0003/day=2026-12-01/0003-<first>-<last>-<hash16>.parquet    changes, named by content
+//!     manifest/shard=0003/day=2026-12-01/0003-<entry>.json                      the chained index
+//!     changes/owner.json                                                        the cluster of the history
 //! ```
 //!
-//! The names are the index. [`Archive::files`] lists a shard's files, and proves that they follow each other
-//! from change 1 on without a hole or an overlap. So it knows where to go on.
+//! The manifest is the index, and it decides what counts. [`Archive::chain`] reads the entries of a shard,
+//! and proves that each follows the one before. [`Archive::read`] reads the file of an entry, and proves that
+//! it is what was written. So every reader notices a file that was changed, replaced or removed.
+//! [`Archive::prove`] reads everything and names each fault.
 //!
-//! A file holds whole entries. It appears at once or not at all, and only where no file exists. It is fine to
-//! write the same changes again ([`Put::AlreadyThere`]). Other changes are an error, whoever wrote the first
-//! file. The end of a file is claimed before the file is written (`claim.rs`), so several exporters of one
-//! cluster do no harm.
+//! [`Writer`] cuts a stream into files. Where it cuts follows from the stream, so two exporters usually write
+//! the same bytes. When they differ, the entry decides: it is written only where none exists. The slower one
+//! reads the entry of the faster one, drops what that covers, and goes on. Its own file is then in no entry,
+//! and nobody reads it.
 //!
-//! `changes/owner.json` names the cluster of the history (`owner.rs`). No other cluster can continue it.
-//!
-//! [`Writer`] cuts a stream into files. [`Archive::read`] reads a file.
+//! `owner.json` names the cluster of the history (`owner.rs`). No other cluster can continue it.
+//! `docs/archive.md` describes the layout for readers of every kind.
 
-mod claim;
+mod chain;
+mod content;
 mod error;
 mod format;
+mod manifest;
 mod name;
 mod owner;
+mod proof;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
 use holdfast_api::v1::Change;
 use holdfast_lake::Location;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
 
+pub use chain::Chain;
 pub use error::ArchiveError;
 pub use format::Format;
-pub use name::ArchivedFile;
-pub use owner::{Belongs, Span, Spans};
+pub use manifest::{Head, ManifestEntry};
+pub use owner::{Span, Spans};
+pub use proof::{Fault, Proof, ProvenShard};
 pub use writer::{Cut, Writer, Written};
 
 /// The files of changes below one place of an object store.
 #[derive(Debug, Clone)]
 pub struct Archive {
     location: Location,
+    /// The format of new files. Files are read in the format that their name says.
     format: Format,
 }
 
-/// The result of a put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// The file is new.
-    Written,
-    /// The same changes existed already.
-    AlreadyThere,
-}
-
 impl Archive {
-    /// Opens the archive at a place: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing
-    /// folder is made. Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
+    /// Opens the archive at a place for writing: a folder's path, `file:///folder`, or `s3://bucket/prefix`.
+    /// A missing folder is made. Credentials, region and endpoint of S3 come from the usual `AWS_*`
+    /// variables.
     ///
     /// # Errors
     /// [`ArchiveError::Location`]: the place is not understood or not usable.
     pub fn open(place: &str, format: Format) -> Result<Self, ArchiveError> {
-        Ok(Self::at(Location::open(place)?, format))
+        Ok(Self {
+            location: Location::open(place)?,
+            format,
+        })
     }
 
-    /// Opens an archive like [`Archive::open`], for reading. A missing folder is an error, and is not made.
+    /// Opens an archive for reading. A missing folder is an error, and is not made.
     ///
     /// # Errors
     /// The same as of [`Archive::open`].
-    pub fn open_existing(place: &str, format: Format) -> Result<Self, ArchiveError> {
-        Ok(Self::at(Location::open_existing(place)?, format))
+    pub fn open_existing(place: &str) -> Result<Self, ArchiveError> {
+        Ok(Self {
+            location: Location::open_existing(place)?,
+            format: Format::Parquet,
+        })
     }
 
     /// Makes the archive below a prefix of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path, format: Format) -> Self {
-        Self::at(Location::new(store, prefix), format)
+        Self {
+            location: Location::new(store, prefix),
+            format,
+        }
     }
 
-    fn at(location: Location, format: Format) -> Self {
-        Self { location, format }
-    }
-
-    /// Returns the format of its files.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
-    /// Lists the shards that have files of this format, in order.
+    /// Locks new files and entries for this many days from their last log time on, so that nobody can delete
+    /// them before ([`Location::with_lock`]).
     ///
     /// # Errors
-    /// The store fails, or there are files that are not the archive's.
-    pub async fn shards(&self) -> Result<Vec<u32>, ArchiveError> {
-        let files = self.list(&name::root(self.location.prefix())).await?;
-        let shards: BTreeSet<u32> = files.iter().map(|file| file.shard).collect();
-        Ok(shards.into_iter().collect())
-    }
-
-    /// Lists the files of a shard in order, from change 1 on. They are proven to have no hole and no overlap.
-    ///
-    /// # Errors
-    /// The store fails, the files do not follow each other, or one is not the archive's.
-    pub async fn files(&self, shard: u32) -> Result<Vec<ArchivedFile>, ArchiveError> {
-        let mut files = self.list(&name::folder(self.location.prefix(), shard)).await?;
-        files.sort_by_key(|file| (file.first_seq, file.last_seq));
-        let mut expected = 1;
-        for file in &files {
-            if file.shard != shard {
-                return Err(ArchiveError::ForeignFile {
-                    path: self.path(file).to_string(),
-                });
-            }
-            if file.first_seq != expected {
-                let path = self.path(file).to_string();
-                return Err(ArchiveError::NotContiguous {
-                    shard,
-                    expected,
-                    path,
-                });
-            }
-            expected = file.last_seq + 1;
-        }
-        Ok(files)
-    }
-
-    /// Makes a writer that begins after the last file of a shard.
-    ///
-    /// # Errors
-    /// The same as of [`Archive::files`].
-    pub async fn writer(&self, shard: u32, cut: Cut) -> Result<Writer, ArchiveError> {
-        let last = self.files(shard).await?.last().map_or(0, |file| file.last_seq);
-        Ok(Writer::new(self.clone(), shard, last, cut))
-    }
-
-    /// Reads the changes of a file, and checks them against its name.
-    ///
-    /// # Errors
-    /// The store fails, the file cannot be decoded, or its changes do not match its name.
-    pub async fn read(&self, file: &ArchivedFile) -> Result<Vec<Change>, ArchiveError> {
-        let path = self.path(file);
-        let bytes = self.location.store().get(&path).await?.bytes().await?;
-        let changes = self.format.decode(&path, bytes)?;
-        if file_of(&changes).as_ref() != Some(file) {
-            return Err(ArchiveError::ForeignFile {
-                path: path.to_string(),
-            });
-        }
-        Ok(changes)
-    }
-
-    /// Writes a file of changes, which must be of one shard and follow each other.
-    async fn put(&self, changes: &[Change]) -> Result<Put, ArchiveError> {
-        let Some(file) = file_of(changes) else {
-            return Ok(Put::AlreadyThere);
-        };
-        let path = self.path(&file);
-        let content = self.format.encode(changes)?;
-        if self.location.put_if_absent(&path, content.clone()).await? {
-            return Ok(Put::Written);
-        }
-        let there = self.location.store().get(&path).await?.bytes().await?;
-        // Another version of the writer may have compressed the same changes in another way.
-        if there == content || self.format.decode(&path, there)? == changes {
-            return Ok(Put::AlreadyThere);
-        }
-        Err(ArchiveError::OtherContent {
-            path: path.to_string(),
+    /// [`ArchiveError::Location`]: the place is a folder, which has no locks.
+    pub fn with_lock(self, days: u32) -> Result<Self, ArchiveError> {
+        Ok(Self {
+            location: self.location.with_lock(days)?,
+            ..self
         })
     }
 
-    fn path(&self, file: &ArchivedFile) -> Path {
-        file.path(self.location.prefix(), self.format)
+    /// Lists the shards that have manifest entries, in order.
+    ///
+    /// # Errors
+    /// The store fails, or there are folders that are not the archive's, or files without a manifest.
+    pub async fn shards(&self) -> Result<Vec<u32>, ArchiveError> {
+        let shards = self.shards_of(name::MANIFEST).await?;
+        if shards.is_empty() {
+            for shard in self.shards_of(name::CHANGES).await? {
+                self.chain(shard).await?;
+            }
+        }
+        Ok(shards)
     }
 
-    async fn list(&self, folder: &Path) -> Result<Vec<ArchivedFile>, ArchiveError> {
-        let mut files = Vec::new();
-        let mut objects = self.location.store().list(Some(folder));
-        while let Some(object) = objects.try_next().await? {
-            let path = object.location;
-            if path.extension() != Some(self.format.extension()) {
-                continue;
-            }
-            let file = ArchivedFile::parse(&path).filter(|file| self.path(file) == path);
-            files.push(file.ok_or_else(|| ArchiveError::ForeignFile {
-                path: path.to_string(),
-            })?);
+    /// Lists the shards that have a folder below `changes` or `manifest`.
+    async fn shards_of(&self, folder: &str) -> Result<Vec<u32>, ArchiveError> {
+        let root = self.root(folder);
+        let folders = self.location.list_folders(&root).await?;
+        let shard = |name: &String| {
+            name::parse_shard(name).ok_or_else(|| ArchiveError::ForeignFile {
+                path: root.clone().join(name.as_str()).to_string(),
+            })
+        };
+        let mut shards: Vec<u32> = folders.iter().map(shard).collect::<Result<_, _>>()?;
+        shards.sort_unstable();
+        Ok(shards)
+    }
+
+    /// Makes a writer that goes on behind the last file of a shard. Without files it begins with change 1.
+    ///
+    /// # Errors
+    /// The store fails, the last manifest entry is damaged, or the archive has files of another format.
+    pub async fn writer(&self, shard: u32, cut: Cut) -> Result<Writer, ArchiveError> {
+        self.writer_from(shard, 1, cut).await
+    }
+
+    /// Makes a writer like [`Archive::writer`]. Without files it begins with this change, and the archive
+    /// then says that it has none before.
+    ///
+    /// # Errors
+    /// The same as of [`Archive::writer`].
+    pub async fn writer_from(&self, shard: u32, first_seq: u64, cut: Cut) -> Result<Writer, ArchiveError> {
+        let Some((entry, head)) = self.last_entry(shard).await? else {
+            return Ok(Writer::new(
+                self.clone(),
+                shard,
+                first_seq.saturating_sub(1),
+                None,
+                cut,
+            ));
+        };
+        if let Some(found) = entry.format().filter(|found| *found != self.format) {
+            return Err(ArchiveError::OtherFormat {
+                found: found.extension(),
+                wanted: self.format.extension(),
+            });
         }
-        Ok(files)
+        Ok(Writer::new(self.clone(), shard, head.last_seq, Some(head), cut))
+    }
+
+    /// Reads the changes of an entry's file, and checks all that the entry says of them.
+    ///
+    /// # Errors
+    /// The store fails, or the file is missing, was changed, or has other changes than its entry says.
+    pub async fn read(&self, entry: &ManifestEntry) -> Result<Vec<Change>, ArchiveError> {
+        let bytes = self
+            .location
+            .read_checked(&self.file(entry), &entry.expected())
+            .await?;
+        let entry = entry.clone();
+        blocking(move || {
+            let mut changes = Vec::new();
+            content::check(&entry, bytes, |some| changes.extend(some))?;
+            Ok(changes)
+        })
+        .await
+    }
+
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn root(&self, folder: &str) -> Path {
+        self.location.prefix().clone().join(folder)
+    }
+
+    /// Returns the path of an entry's file in the store.
+    fn file(&self, entry: &ManifestEntry) -> Path {
+        self.location
+            .prefix()
+            .parts()
+            .chain(Path::from(entry.file.as_str()).parts())
+            .collect()
     }
 }
 
-/// Returns the file for these changes. Returns None when there are no changes or they do not follow each
-/// other.
-fn file_of(changes: &[Change]) -> Option<ArchivedFile> {
-    let (first, last) = (changes.first()?, changes.last()?);
-    let follow = changes
-        .windows(2)
-        .all(|pair| pair[1].seq == pair[0].seq.wrapping_add(1));
-    let one_shard = changes.iter().all(|change| change.shard == first.shard);
-    (follow && one_shard).then_some(ArchivedFile {
-        shard: first.shard,
-        first_seq: first.seq,
-        last_seq: last.seq,
-    })
+/// Runs work that takes a while on a thread of its own, so that other tasks go on.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, ArchiveError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(ArchiveError::Defect(error.to_string())),
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_lake::PutError;
 use object_store::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,16 +58,6 @@ pub struct Span {
     pub last_seq: u64,
 }
 
-/// Whether a cluster may continue an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Belongs {
-    /// The archive is the cluster's own, perhaps only since this call.
-    Yes,
-    /// The archive has files and does not name its cluster, because an earlier version made it. Call
-    /// [`Archive::adopt`] if its last changes are the cluster's.
-    Unknown,
-}
-
 impl Archive {
     /// Returns the cluster whose history the archive holds; None when it does not name one.
     ///
@@ -78,6 +69,12 @@ impl Archive {
         let Some(owner) = owner else { return Ok(None) };
         check_version(&path, owner.version)?;
         Ok(Some(owner.cluster_id))
+    }
+
+    /// Returns whether the archive says whose history it has. A copy for a restored cluster names the cluster
+    /// that was backed up.
+    pub(super) async fn names_its_cluster(&self) -> Result<bool, ArchiveError> {
+        Ok(self.owner().await?.is_some() || self.cut().await?.is_some())
     }
 
     /// Refuses an archive of another cluster. An archive that does not name its cluster passes.
@@ -102,16 +99,19 @@ impl Archive {
         }
     }
 
-    /// Gives the archive to this cluster if it has no owner. Refuses it if this cluster cannot continue it.
+    /// Gives an empty archive to this cluster. Refuses an archive that this cluster cannot continue.
     ///
     /// # Errors
     /// [`ArchiveError::OtherCluster`] and similar errors, or [`ArchiveError::EndsBefore`] when the cluster's
     /// stream ends before the archive. Or the store fails.
-    pub async fn belong_to(&self, cluster_id: Uuid, spans: &Spans) -> Result<Belongs, ArchiveError> {
+    pub async fn belong_to(&self, cluster_id: Uuid, spans: &Spans) -> Result<(), ArchiveError> {
         self.check_owner(cluster_id).await?;
         let mut has_files = false;
         for (shard, span) in spans {
-            let archived = self.files(*shard).await?.last().map_or(0, |file| file.last_seq);
+            let archived = self
+                .last_entry(*shard)
+                .await?
+                .map_or(0, |(entry, _)| entry.last_seq);
             has_files |= archived > 0;
             if archived > span.last_seq {
                 return Err(ArchiveError::EndsBefore {
@@ -122,7 +122,7 @@ impl Archive {
             }
         }
         if self.owner().await?.is_some() {
-            return Ok(Belongs::Yes);
+            return Ok(());
         }
         match self.cut().await? {
             Some(cut) => {
@@ -138,18 +138,14 @@ impl Archive {
                     }
                 }
             }
-            None if has_files => return Ok(Belongs::Unknown),
+            None if has_files => return Err(ArchiveError::NoOwner),
             None => {}
         }
-        self.adopt(cluster_id).await?;
-        Ok(Belongs::Yes)
+        self.adopt(cluster_id).await
     }
 
-    /// Records that the archive holds this cluster's history.
-    ///
-    /// # Errors
-    /// [`ArchiveError::OtherCluster`]: another cluster was faster. Or the store fails.
-    pub async fn adopt(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
+    /// Records that the archive holds this cluster's history. Another cluster may have been faster.
+    pub(super) async fn adopt(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
         let owner = Owner {
             version: VERSION,
             cluster_id,
@@ -186,43 +182,33 @@ impl Archive {
     }
 
     fn owner_path(&self) -> Path {
-        name::root(self.location.prefix()).join("owner.json")
+        self.root(name::CHANGES).join("owner.json")
     }
 
     fn cut_path(&self) -> Path {
-        name::root(self.location.prefix()).join("cut.json")
+        self.root(name::CHANGES).join("cut.json")
     }
 
     /// Reads a small file of JSON; None when it does not exist.
-    pub(super) async fn small<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, ArchiveError> {
-        let unreadable = |reason: String| ArchiveError::Unreadable {
-            path: path.to_string(),
-            reason,
-        };
-        let bytes = match self.location.find(path).await? {
-            Some(found) if found.meta.size > MAX_SMALL_BYTES => {
-                let size = found.meta.size;
-                return Err(unreadable(format!(
-                    "it has {size} bytes, at most {MAX_SMALL_BYTES} are allowed"
-                )));
-            }
-            Some(found) => found.bytes().await?,
-            None => return Ok(None),
+    async fn small<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, ArchiveError> {
+        let Some(bytes) = self.location().read_small(path, MAX_SMALL_BYTES).await? else {
+            return Ok(None);
         };
         let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|error| unreadable(error.to_string()))
-    }
-
-    /// Writes a small file of JSON if it does not exist. Returns false when it exists.
-    pub(super) async fn put_small(
-        &self,
-        path: &Path,
-        content: &impl Serialize,
-    ) -> Result<bool, ArchiveError> {
-        let bytes = serde_json::to_vec(content).map_err(|error| ArchiveError::Unreadable {
+        read.map(Some).map_err(|error| ArchiveError::Unreadable {
             path: path.to_string(),
             reason: error.to_string(),
-        })?;
-        Ok(self.location.put_if_absent(path, bytes.into()).await?)
+        })
+    }
+
+    /// Writes a small file of JSON if it does not exist. Returns false when it exists with other content.
+    async fn put_small(&self, path: &Path, content: &impl Serialize) -> Result<bool, ArchiveError> {
+        let bytes = serde_json::to_vec(content).map_err(|error| ArchiveError::Defect(error.to_string()))?;
+        // It is of no moment of the log from which a lock could count, so it is not locked.
+        match self.location().put_once(path, bytes.into(), 0).await {
+            Ok(_) => Ok(true),
+            Err(PutError::OtherContent { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }

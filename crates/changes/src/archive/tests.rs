@@ -1,18 +1,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use object_store::memory::InMemory;
+use object_store::{ObjectStoreExt as _, PutPayload};
 use uuid::Uuid;
 
 use super::*;
 use crate::cursor::SequenceError;
 
+mod cutting;
+mod damage;
 mod owners;
 mod several_writers;
 
 const CUT: Cut = Cut {
     rows: 4,
-    age: Duration::from_secs(60),
+    period: Duration::from_secs(60),
+    max_wait: Duration::from_secs(90),
 };
 
 fn change(seq: u64, entry_offset: u32, entry_changes: u32) -> Change {
@@ -51,39 +56,79 @@ fn archive() -> (Arc<InMemory>, Archive) {
     )
 }
 
-/// Lists the files of changes.
+async fn write(archive: &Archive, changes: Vec<Change>) {
+    let mut writer = archive.writer(3, CUT).await.unwrap();
+    writer.push(changes).await.unwrap();
+    writer.flush().await.unwrap();
+}
+
+/// Lists all files, without the prefix and in order.
 async fn names(store: &InMemory) -> Vec<String> {
     let mut names: Vec<String> = store
         .list(None)
-        .map_ok(|object| object.location.to_string())
+        .map_ok(|object| object.location.to_string().replace("some/prefix/", ""))
         .try_collect()
         .await
         .unwrap();
-    names.retain(|name| name.ends_with(".parquet"));
     names.sort();
     names
 }
 
+async fn chain(archive: &Archive) -> Result<Vec<ManifestEntry>, ArchiveError> {
+    let mut chain = archive.chain(3).await?;
+    let mut entries = Vec::new();
+    while let Some(entry) = chain.next().await? {
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
 async fn whole(archive: &Archive) -> Vec<Change> {
     let mut changes = Vec::new();
-    for file in archive.files(3).await.unwrap() {
-        changes.extend(archive.read(&file).await.unwrap());
+    for entry in chain(archive).await.unwrap() {
+        changes.extend(archive.read(&entry).await.unwrap());
     }
     changes
 }
 
+/// Proves an archive, which gets an owner first.
+async fn prove(archive: &Archive) -> Proof {
+    archive.adopt(Uuid::from_u128(1)).await.unwrap();
+    archive.prove(None, &[], &mut |_| {}).await.unwrap()
+}
+
 #[tokio::test]
-async fn files_are_named_by_shard_and_range_and_hold_whole_entries() {
+async fn files_are_named_by_content_and_entries_name_them() {
     let (store, archive) = archive();
-    let mut writer = archive.writer(3, CUT).await.unwrap();
-    writer.push(entries(6).concat()).await.unwrap();
-    writer.flush().await.unwrap();
-    let folder = "some/prefix/changes/shard=0003/0003-";
-    let expected = [
-        format!("{folder}00000000000000000001-00000000000000000006.parquet"),
-        format!("{folder}00000000000000000007-00000000000000000012.parquet"),
-    ];
+    write(&archive, entries(6).concat()).await;
+    let manifest = chain(&archive).await.unwrap();
+    let files: Vec<String> = manifest.iter().map(|entry| entry.file.clone()).collect();
+    let mut expected = files.clone();
+    expected.extend([1, 2].map(|entry| format!("manifest/shard=0003/day=1970-01-01/0003-{entry:012}.json")));
     assert_eq!(names(&store).await, expected);
+    for (file, (range, entry)) in files.iter().zip([("1-6", &manifest[0]), ("7-12", &manifest[1])]) {
+        let (first, last) = range.split_once('-').unwrap();
+        let hash = entry.sha256.short();
+        let name = format!("changes/shard=0003/day=1970-01-01/0003-{first:0>20}-{last:0>20}-{hash}.parquet");
+        assert_eq!(*file, name);
+        let content = store
+            .get(&archive.file(entry))
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap();
+        assert_eq!(
+            (entry.sha256, entry.bytes),
+            (holdfast_lake::Sha256::of(&content), content.len() as u64)
+        );
+    }
+    let first = archive
+        .entry_bytes(3, "1970-01-01".parse().unwrap(), 1)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(manifest[1].previous, Some(holdfast_lake::Sha256::of(&first)));
     assert_eq!(archive.shards().await.unwrap(), [3]);
     assert_eq!(whole(&archive).await, entries(6).concat());
 }
@@ -122,94 +167,43 @@ async fn modified(store: &InMemory) -> Vec<(Path, Option<String>)> {
 }
 
 #[tokio::test]
-async fn the_same_file_again_is_fine_and_another_content_is_an_error_that_changes_nothing() {
+async fn an_archive_of_the_version_before_is_refused_with_a_way_out() {
     let (store, archive) = archive();
-    let changes = entries(2).concat();
-    assert_eq!(archive.put(&changes).await.unwrap(), Put::Written);
-    let before = modified(&store).await;
-    assert_eq!(archive.put(&changes).await.unwrap(), Put::AlreadyThere);
-    let mut other = changes.clone();
-    other[1].sku = "OTHER".into();
-    let error = archive.put(&other).await.unwrap_err();
-    assert!(matches!(error, ArchiveError::OtherContent { .. }), "{error}");
-    assert_eq!(modified(&store).await, before);
-    assert_eq!(whole(&archive).await, changes);
-}
-
-#[tokio::test]
-async fn a_missing_or_overlapping_file_is_told() {
-    let (store, archive) = archive();
-    let mut writer = archive.writer(3, CUT).await.unwrap();
-    writer.push(entries(9).concat()).await.unwrap();
-    writer.flush().await.unwrap();
-    let files = archive.files(3).await.unwrap();
-    assert_eq!(files.len(), 3);
-    let path = archive.path(&files[1]);
-    let content = store.get(&path).await.unwrap().bytes().await.unwrap();
-    store.delete(&path).await.unwrap();
-    let error = archive.files(3).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ArchiveError::NotContiguous {
-                shard: 3,
-                expected: 7,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(archive.writer(3, CUT).await.is_err());
-
-    store.put(&path, content.into()).await.unwrap();
-    archive.put(&entries(9).concat()[8..10]).await.unwrap();
-    let error = archive.files(3).await.unwrap_err();
-    assert!(matches!(error, ArchiveError::NotContiguous { .. }), "{error}");
-}
-
-#[tokio::test]
-async fn foreign_files_are_told_and_other_formats_are_left_alone() {
-    let (store, archive) = archive();
-    let folder = "some/prefix/changes/shard=0003";
-    store
-        .put(&Path::from(format!("{folder}/readme.txt")), "x".into())
-        .await
-        .unwrap();
-    assert_eq!(archive.files(3).await.unwrap(), []);
-    for name in [
-        "mine.parquet",
-        "0003-1-2.parquet",
-        "0004-00000000000000000001-00000000000000000002.parquet",
-    ] {
-        let path = Path::from(format!("{folder}/{name}"));
-        store.put(&path, "x".into()).await.unwrap();
-        let error = archive.files(3).await.unwrap_err();
-        assert!(matches!(error, ArchiveError::ForeignFile { .. }), "{error}");
-        store.delete(&path).await.unwrap();
+    let old = "changes/shard=0003/0003-00000000000000000001-00000000000000000002.parquet";
+    let path = Path::from(format!("some/prefix/{old}"));
+    store.put(&path, "x".into()).await.unwrap();
+    let errors = [
+        archive.writer(3, CUT).await.unwrap_err(),
+        archive.chain(3).await.map(drop).unwrap_err(),
+        archive.shards().await.unwrap_err(),
+    ];
+    for error in errors {
+        let said = error.to_string();
+        assert!(matches!(error, ArchiveError::OldLayout { .. }), "{said}");
+        assert!(
+            said.contains(old) && said.contains("export into a new place"),
+            "{said}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_file_whose_content_is_not_what_its_name_says_is_not_read() {
-    let (store, archive) = archive();
-    archive.put(&entries(2).concat()).await.unwrap();
-    let file = archive.files(3).await.unwrap()[0];
-    let other = Format::Parquet.encode(&entries(1).concat()).unwrap();
-    store.put(&archive.path(&file), other.into()).await.unwrap();
-    assert!(matches!(
-        archive.read(&file).await.unwrap_err(),
-        ArchiveError::ForeignFile { .. }
-    ));
-    store.put(&archive.path(&file), "garbage".into()).await.unwrap();
-    assert!(matches!(
-        archive.read(&file).await.unwrap_err(),
-        ArchiveError::Decode { .. }
-    ));
+async fn an_archive_may_begin_later_and_says_so() {
+    let (_, archive) = archive();
+    let mut writer = archive.writer_from(3, 7, CUT).await.unwrap();
+    assert_eq!((writer.next_seq(), writer.archived_through()), (7, 6));
+    writer.push(entries(6).concat()).await.unwrap();
+    writer.flush().await.unwrap();
+    let proof = prove(&archive).await;
+    assert!(proof.ok, "{proof:?}");
+    assert_eq!((proof.shards[0].first_seq, proof.shards[0].last_seq), (7, 12));
+    // An archive with files goes on behind them, whatever a writer would begin with.
+    assert_eq!(archive.writer_from(3, 3, CUT).await.unwrap().next_seq(), 13);
 }
 
 #[tokio::test]
 async fn a_gap_in_the_stream_is_never_archived() {
-    let (_, archive) = archive();
+    let (store, archive) = archive();
     let mut writer = archive.writer(3, CUT).await.unwrap();
     let gap = vec![change(1, 0, 1), change(3, 0, 1)];
     let error = writer.push(gap).await.unwrap_err();
@@ -217,45 +211,40 @@ async fn a_gap_in_the_stream_is_never_archived() {
         matches!(error, ArchiveError::Sequence(SequenceError::Gap { .. })),
         "{error}"
     );
-    assert_eq!(archive.files(3).await.unwrap(), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_file_is_due_when_its_oldest_change_has_waited() {
-    let (_, archive) = archive();
-    let mut writer = archive.writer(3, CUT).await.unwrap();
-    assert_eq!(writer.due(), None);
-    writer.push(vec![change(1, 0, 1)]).await.unwrap();
-    let due = writer.due().unwrap();
-    tokio::time::advance(Duration::from_secs(30)).await;
-    writer.push(vec![change(2, 0, 1)]).await.unwrap();
-    assert_eq!(writer.due(), Some(due));
-    writer.flush().await.unwrap();
-    assert_eq!(writer.due(), None);
-    assert_eq!(writer.written(), Written { files: 1, changes: 2 });
+    assert_eq!(names(&store).await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_folder_works_by_path_and_by_url_and_in_both_formats() {
-    let folder = tempfile::tempdir().unwrap();
-    let plain = folder.path().join("new/lake").display().to_string();
-    for format in [Format::Parquet, Format::Jsonl] {
-        let archive = Archive::open(&plain, format).unwrap();
-        let mut writer = archive.writer(3, CUT).await.unwrap();
-        writer.push(entries(6).concat()).await.unwrap();
-        writer.flush().await.unwrap();
-        let by_url = Archive::open(&format!("file://{plain}"), format).unwrap();
+async fn a_folder_works_by_path_and_by_url_and_in_both_formats_and_keeps_one_of_them() {
+    for (format, other) in [(Format::Parquet, Format::Jsonl), (Format::Jsonl, Format::Parquet)] {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("new/lake").display().to_string();
+        write(&Archive::open(&plain, format).unwrap(), entries(6).concat()).await;
+        let by_url = Archive::open_existing(&format!("file://{plain}")).unwrap();
         assert_eq!(whole(&by_url).await, entries(6).concat());
+        assert!(prove(&by_url).await.ok);
+        let file = folder
+            .path()
+            .join("new/lake")
+            .join(&chain(&by_url).await.unwrap()[0].file);
+        assert!(file.extension().unwrap() == format.extension());
+        assert!(std::fs::metadata(file).unwrap().permissions().readonly());
+        let error = Archive::open(&plain, other)
+            .unwrap()
+            .writer(3, CUT)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ArchiveError::OtherFormat { .. }), "{error}");
+        let error = Archive::open(&plain, format).unwrap().with_lock(180).unwrap_err();
+        assert!(error.to_string().contains("a folder cannot lock"), "{error}");
     }
-    let first = "changes/shard=0003/0003-00000000000000000001-00000000000000000006.jsonl";
-    assert!(folder.path().join("new/lake").join(first).is_file());
 }
 
 #[test]
 fn a_folder_to_read_from_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("lake");
-    let error = Archive::open_existing(&missing.display().to_string(), Format::Parquet).unwrap_err();
+    let error = Archive::open_existing(&missing.display().to_string()).unwrap_err();
     assert!(matches!(error, ArchiveError::Location { .. }), "{error}");
     assert!(!missing.exists());
 }

@@ -34,14 +34,14 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`]: the store fails, files are missing or damaged, or their changes contradict each other.
 pub async fn read_archive<S: Subject>(archive: &Archive, reading: &mut Reading<S>) -> Result<(), ReadError> {
-    for file in archive.files(reading.shard()).await? {
-        if reading.is_passed() {
-            break;
-        }
-        if file.last_seq < reading.next_seq() {
+    let mut chain = archive.chain(reading.shard()).await?;
+    while !reading.is_passed()
+        && let Some(entry) = chain.next().await?
+    {
+        if entry.last_seq < reading.next_seq() {
             continue;
         }
-        for change in archive.read(&file).await? {
+        for change in archive.read(&entry).await? {
             reading.observe(&change)?;
         }
     }

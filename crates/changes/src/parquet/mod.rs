@@ -4,6 +4,7 @@ pub mod schema;
 
 mod columns;
 mod effects;
+mod page_checksums;
 mod read;
 mod row;
 mod write;

@@ -98,6 +98,42 @@ fn a_change_that_does_not_fit_its_columns_is_an_error() {
     }
 }
 
+/// Without the hash of the whole file, the page checksums alone find each flipped bit in a page. Outside of
+/// pages (the headers, the footer) only the hash of the file finds all of them.
+#[test]
+fn a_bit_flipped_in_a_page_is_found_by_its_checksum() {
+    let change = |seq: u64| v1::Change {
+        seq,
+        kind: 9,
+        sku: format!("SKU-{}", seq % 7),
+        ..v1::Change::default()
+    };
+    let changes: Vec<v1::Change> = (1..=500).map(change).collect();
+    let file = encode(&changes).unwrap();
+    let reader = SerializedFileReader::new(file.clone()).unwrap();
+    let (mut flips, mut pages) = (0, 0);
+    for (column, chunk) in reader.metadata().row_group(0).columns().iter().enumerate() {
+        let mut found = reader
+            .get_row_group(0)
+            .unwrap()
+            .get_column_page_reader(column)
+            .unwrap();
+        while found.get_next_page().unwrap().is_some() {
+            pages += 1;
+        }
+        // The end of a chunk is the end of its last page.
+        let (begin, bytes) = chunk.byte_range();
+        for back in 1..=4 {
+            let mut flipped = file.to_vec();
+            flipped[(begin + bytes - back) as usize] ^= 0x10;
+            let error = decode(flipped.into()).unwrap_err().to_string();
+            assert!(error.contains("CRC"), "{column}: {error}");
+            flips += 1;
+        }
+    }
+    assert!(flips >= 200 && pages >= 58, "{flips} flips in {pages} pages");
+}
+
 #[test]
 fn another_table_is_refused_by_its_columns() {
     use arrow_array::{Int64Array, RecordBatch};

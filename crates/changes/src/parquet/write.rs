@@ -14,11 +14,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::effects::EffectBuilders;
+use super::page_checksums;
 use super::row::{EncodeError, Row};
 use super::schema::{BUCKETS, FIRST_BUCKETS, schema, timestamp};
 use crate::names;
 
-/// Writes these changes as the rows of a Parquet file.
+/// Writes these changes as the rows of a Parquet file. Each page has a checksum.
 ///
 /// # Errors
 /// [`EncodeError`]: a change does not fit the columns.
@@ -27,11 +28,11 @@ pub fn encode(changes: &[Change]) -> Result<Bytes, EncodeError> {
         .set_created_by("holdfast".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties.clone()))?;
     for part in changes.chunks(ROWS_PER_BATCH) {
         writer.write(&batch(part)?)?;
     }
-    Ok(writer.into_inner()?.into())
+    Ok(page_checksums::add(&writer.into_inner()?.into(), properties)?)
 }
 
 /// The rows of one batch. Limits the memory of the arrays, which exist beside the changes themselves.

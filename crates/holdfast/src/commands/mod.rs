@@ -1,6 +1,7 @@
 //! The commands. Each is a module with its arguments and an `async fn run(args, context) ->
 //! anyhow::Result<()>`.
 
+mod archive;
 mod as_of;
 mod availability;
 mod backup;
@@ -17,6 +18,7 @@ mod mutation;
 mod promise;
 mod reservation;
 mod serve;
+mod sinks;
 mod stock;
 mod transfer;
 mod verify;
@@ -61,6 +63,10 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Read the change stream: tail it or export it
     Changes(changes::Args),
+    /// Bring changes to Redis and other systems
+    Sinks(sinks::Args),
+    /// Prove an archive of changes, and practise rebuilding the stock from it
+    Archive(archive::Args),
     /// Show every decision about one reservation
     Explain(explain::Args),
     /// Replay the change streams and prove that nothing was oversold, lost or doubled
@@ -98,6 +104,8 @@ impl Command {
             Self::Promise(args) => promise::run(args, context).await,
             Self::Import(args) => import::run(args, context).await,
             Self::Changes(args) => changes::run(args, context).await,
+            Self::Sinks(args) => sinks::run(args, context).await,
+            Self::Archive(args) => archive::run(args, context).await,
             Self::Explain(args) => explain::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
             Self::Cluster(args) => cluster::run(args, context).await,

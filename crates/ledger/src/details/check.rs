@@ -72,6 +72,9 @@ fn moves_goods(action: &Action) -> bool {
         | Action::CloseTransfer { .. }
         | Action::ExpectSupply { .. }
         | Action::AdoptRules { .. }
-        | Action::Seal => false,
+        | Action::Seal
+        | Action::RegisterConsumer { .. }
+        | Action::AdvanceConsumer { .. }
+        | Action::RemoveConsumer { .. } => false,
     }
 }

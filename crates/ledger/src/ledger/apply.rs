@@ -107,6 +107,26 @@ impl Ledger {
                 cell: None,
             }));
         }
+        if let Action::AdvanceConsumer {
+            name,
+            location,
+            through_seq,
+        } = &command.action
+        {
+            // An advance needs no remembered id, because it never goes back.
+            let decided = self.decide_advance(name, location, *through_seq);
+            if let Ok(true) = decided {
+                self.consumers.advance(name, *through_seq, now_ms);
+            }
+            return Ok(decided.map(|moves| Success::Stocked {
+                position: Position {
+                    log_index: recording.log_index,
+                    log_time_ms: now_ms,
+                },
+                replayed: !moves,
+                cell: None,
+            }));
+        }
         if let Some(refusal) = self.concerns_other_shards(&command.action) {
             return Ok(Err(refusal));
         }
@@ -176,6 +196,14 @@ impl Ledger {
             }
             Plan::Transfer(plan) => self.execute_transfer(recording, command.operation_id, plan, &cause),
             Plan::Dispatch(plan) => self.execute_dispatch(recording, plan, &cause),
+            Plan::Consumer(plan) => {
+                self.consumers.execute(plan, position.log_time_ms);
+                Ok(Success::Stocked {
+                    position,
+                    replayed: false,
+                    cell: None,
+                })
+            }
             Plan::Seal => Ok(Success::Stocked {
                 position,
                 replayed: false,

@@ -4,6 +4,7 @@ use crate::{About, Action, Bucket, Cause, Command, DoneBy, Refusal, ReturnOf};
 
 use super::{
     Ledger,
+    consumers::ConsumerPlan,
     dispatch::DispatchPlan,
     fulfilment::{Fulfilment, FulfilmentPlan},
     policies::{self, PolicyPlan},
@@ -25,6 +26,7 @@ pub(crate) enum Plan<'a> {
     Policy(PolicyPlan<'a>),
     /// Remembers the operation id and does nothing else.
     Seal,
+    Consumer(ConsumerPlan<'a>),
 }
 
 impl Ledger {
@@ -180,9 +182,22 @@ impl Ledger {
                     .decide_move(sku, warehouse, from, to, *quantity)
                     .map(Plan::Stock)
             }
-            Action::Order(_) | Action::OfPart(_) | Action::AdoptRules { .. } => Err(Refusal::InvalidRequest(
-                "a step of an order, or the adoption of rules, is not decided here".to_owned(),
+            Action::Order(_)
+            | Action::OfPart(_)
+            | Action::AdoptRules { .. }
+            | Action::AdvanceConsumer { .. } => Err(Refusal::InvalidRequest(
+                "a step of an order, the adoption of rules, or the advance of a consumer is not decided here"
+                    .to_owned(),
             )),
+            Action::RegisterConsumer {
+                name,
+                required,
+                location,
+            } => self
+                .consumers
+                .decide_register(name, *required, location)
+                .map(Plan::Consumer),
+            Action::RemoveConsumer { name } => self.consumers.decide_remove(name).map(Plan::Consumer),
             Action::SetPolicy { .. } => policies::decide(stock, action).map(Plan::Policy),
             Action::AllocatePool {
                 sku,

@@ -56,6 +56,9 @@ impl Ledger {
             .check(self.stock.last_seq, known)
             .map_err(Violation)?;
         self.supplies.check(|key| self.has_cell(key)).map_err(Violation)?;
+        self.consumers
+            .check(self.stock.last_seq, self.log_time_ms)
+            .map_err(Violation)?;
         let is_there = |id: &ReservationId| self.reservations.contains(id) || self.orders.get(id).is_some();
         self.references.check(is_there).map_err(Violation)?;
         let is_undecided = |id: &ReservationId| {

@@ -9,6 +9,7 @@ mod cell_key;
 mod cells;
 mod chunked_vec;
 mod claims;
+mod consumers;
 mod count;
 mod decide;
 mod deficits;
@@ -58,6 +59,7 @@ use std::sync::Arc;
 
 use crate::{Change, Outcome, ReservationId, Rules};
 
+use consumers::Consumers;
 use operations::Operations;
 use orders::Orders;
 use policies::Policies;
@@ -107,7 +109,8 @@ pub struct Applied {
     /// One outcome for each command, in order.
     pub outcomes: Vec<Outcome>,
     /// Changes in order of their sequence numbers. Those of expired holds come first. Every successful
-    /// command has at least one change, except for replays and the adoption of rules.
+    /// command has at least one change, except for replays, seals, the adoption of rules, and commands about
+    /// consumers.
     pub changes: Vec<Change>,
 }
 
@@ -136,6 +139,7 @@ pub struct Ledger {
     /// Replacements that wait for their decision, by the new hold's id. Present in each shard that keeps
     /// units for the new hold, and at its home.
     replacements: BTreeMap<ReservationId, Replacement>,
+    consumers: Consumers,
 }
 
 /// The time that forgetting waits for an entry that comes anyway, in milliseconds. Forgetting is not urgent.
@@ -163,6 +167,7 @@ impl Ledger {
             transfers: Transfers::default(),
             references: References::default(),
             replacements: BTreeMap::new(),
+            consumers: Consumers::default(),
         }
     }
 

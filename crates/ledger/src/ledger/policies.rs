@@ -1,6 +1,7 @@
 //! The policies: the permissions of each storefront for each SKU.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,16 @@ impl StockPolicy {
         self.may_borrow && self.backorder_limit_at(now_ms) > 0
     }
 
+    fn effect(self) -> PolicyEffect {
+        PolicyEffect {
+            may_borrow: self.may_borrow,
+            max_per_reservation: self.max_per_reservation,
+            backorder_limit: self.backorder_limit,
+            preorder_limit: self.preorder_limit,
+            preorder_until_ms: self.preorder_until_ms,
+        }
+    }
+
     fn is_possible(self) -> bool {
         let limits = [
             self.max_per_reservation,
@@ -81,6 +92,13 @@ impl Policies {
             return StockPolicy::default();
         }
         self.0.get(&(sku, storefront)).copied().unwrap_or_default()
+    }
+
+    /// Returns the policies after a key, in order of their keys.
+    pub(crate) fn list(&self, after: Option<(u32, u16)>) -> impl Iterator<Item = ((u32, u16), PolicyEffect)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.0.range((from, Bound::Unbounded));
+        later.map(|(key, policy)| (*key, policy.effect()))
     }
 
     pub(crate) fn check(&self, skus: usize, storefronts: usize) -> Result<(), String> {
@@ -113,19 +131,12 @@ impl Policies {
         } else {
             self.0.insert(key, policy);
         }
-        let effect = PolicyEffect {
-            may_borrow: policy.may_borrow,
-            max_per_reservation: policy.max_per_reservation,
-            backorder_limit: policy.backorder_limit,
-            preorder_limit: policy.preorder_limit,
-            preorder_until_ms: policy.preorder_until_ms,
-        };
         stock.note(
             recording,
             ChangeKind::PolicySet,
             Some(sku.clone()),
             storefront.clone(),
-            (None, Some(effect)),
+            (None, Some(policy.effect())),
             cause,
         );
     }

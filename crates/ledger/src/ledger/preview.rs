@@ -42,6 +42,27 @@ impl Ledger {
         if let Action::AdoptRules { .. } = command.action {
             return None;
         }
+        if let Action::AdvanceConsumer {
+            name,
+            location,
+            through_seq,
+        } = &command.action
+        {
+            return match self.decide_advance(name, location, *through_seq) {
+                // What is due may make the change that the consumer names.
+                Err(Refusal::PositionInFuture { .. }) if something_is_due => None,
+                Err(refusal) => Some(Err(refusal)),
+                Ok(true) => None,
+                Ok(false) => Some(Ok(Success::Stocked {
+                    position: Position {
+                        log_index: self.log_index.unwrap_or(0),
+                        log_time_ms: now_ms,
+                    },
+                    replayed: true,
+                    cell: None,
+                })),
+            };
+        }
         if let Some(refusal) = self.concerns_other_shards(&command.action) {
             return Some(Err(refusal));
         }

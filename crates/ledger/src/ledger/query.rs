@@ -1,8 +1,8 @@
 //! The answers to queries.
 
 use crate::{
-    AvailabilityView, CellView, LineView, Query, QueryReply, Refusal, ReservationId, ReservationView, Sku,
-    StorefrontId, WarehouseId,
+    AvailabilityView, CellView, LineView, PolicyView, Query, QueryReply, Refusal, ReservationId,
+    ReservationView, Sku, StorefrontId, WarehouseId,
 };
 
 use super::{
@@ -47,6 +47,7 @@ impl Ledger {
                 ))
             }
             Query::OrderWork { limit } => Ok(QueryReply::OrderWork(self.order_work(*limit as usize))),
+            Query::Consumers => Ok(QueryReply::Consumers(self.consumers().collect())),
             Query::Digest => Ok(QueryReply::Digest(self.digest())),
             Query::Promise {
                 storefront,
@@ -62,6 +63,11 @@ impl Ledger {
             }
             Query::Supplies { sku, warehouse } => {
                 Ok(QueryReply::Supplies(self.supplies(sku, warehouse.as_ref())))
+            }
+            Query::Policies { after, limit } => {
+                check_page(*limit, MAX_PAGE)?;
+                let after = after.as_ref().map(|(sku, storefront)| (sku, storefront));
+                Ok(QueryReply::Policies(self.list_policies(after, *limit as usize)))
             }
         }
     }
@@ -99,6 +105,28 @@ impl Ledger {
         all.skip_while(|(sku, cell)| !is_later(*sku, cell.warehouse))
             .take(limit)
             .map(|(sku, cell)| self.stock.view(sku, &cell))
+            .collect()
+    }
+
+    fn list_policies(&self, after: Option<(&Sku, &StorefrontId)>, limit: usize) -> Vec<PolicyView> {
+        let after = match after {
+            None => None,
+            Some((sku, storefront)) => {
+                let sku = self.stock.skus.find(sku);
+                match (sku, self.stock.storefronts.find(storefront)) {
+                    (Some(sku), Some(storefront)) => Some((sku, storefront)),
+                    // No page ends with a name that is not known.
+                    _ => return Vec::new(),
+                }
+            }
+        };
+        let policies = self.policies.list(after).take(limit);
+        policies
+            .map(|((sku, storefront), rules)| PolicyView {
+                sku: self.stock.skus.name(sku).clone(),
+                storefront: self.stock.storefronts.name(storefront).clone(),
+                rules,
+            })
             .collect()
     }
 

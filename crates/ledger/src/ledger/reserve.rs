@@ -283,7 +283,7 @@ impl Ledger {
                     self.stock.check_room(Some(line.sku), None, None)?;
                 }
             }
-            Rules::Second => {
+            Rules::Second | Rules::Third => {
                 let cells: usize = planned.iter().map(|line| line.takes.len()).sum();
                 let cells = cells
                     + replacement
@@ -398,7 +398,7 @@ impl Ledger {
                 (None, Rules::First) => self.stock.intern_sku(line.sku),
                 // By the second rules a Reserve makes no names. This line got nothing, so it is answered but
                 // not kept.
-                (None, Rules::Second) => {
+                (None, Rules::Second | Rules::Third) => {
                     granted.push(nothing_of(line.number, line.sku, line.requested));
                     continue;
                 }

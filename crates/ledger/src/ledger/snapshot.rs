@@ -2,8 +2,8 @@
 //!
 //! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues,
 //! ranks and counts are not in it, because they follow from the rest. A ledger of the first rules is written
-//! as the first release wrote it, so that release can read it. For later rules, the snapshot has a version of
-//! its own, with the rules in front of the rest, and the newer state behind it.
+//! as the first release wrote it, so that release can read it. The second and the third rules have a version
+//! of their own each, with the rules in front of the rest, and the newer state behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::{
     cell_key::CellKey,
     cells::Cells,
     chunked_vec::ChunkedVec,
+    consumers::Consumers,
     late::Late,
     movements::Movements,
     names::{SkuNames, SmallNames},
@@ -37,8 +38,11 @@ use super::{
     transfers::{Transfer, Transfers},
 };
 
-/// The version of snapshots that begin with the rules.
+/// The version of snapshots by the second rules. They begin with the rules.
 const WITH_RULES: u8 = 3;
+
+/// The version of snapshots by the third rules. They end with the consumers.
+const WITH_CONSUMERS: u8 = 4;
 
 #[derive(Serialize)]
 struct Snapshot<'a> {
@@ -128,7 +132,8 @@ impl Ledger {
     fn snapshot_head(&self) -> (u8, Option<Rules>) {
         match self.rules {
             Rules::First => (codec::VERSION, None),
-            later => (WITH_RULES, Some(later)),
+            Rules::Second => (WITH_RULES, Some(Rules::Second)),
+            Rules::Third => (WITH_CONSUMERS, Some(Rules::Third)),
         }
     }
 
@@ -136,8 +141,12 @@ impl Ledger {
     fn write_body<F: Flavor>(&self, flavor: F) -> postcard::Result<F::Output> {
         match self.snapshot_head().1 {
             None => postcard::serialize_with_flavor(&self.snapshot(), flavor),
-            Some(rules) => {
+            Some(rules @ (Rules::First | Rules::Second)) => {
                 postcard::serialize_with_flavor(&(rules, self.snapshot(), self.since_second()), flavor)
+            }
+            Some(rules @ Rules::Third) => {
+                let body = (rules, self.snapshot(), self.since_second(), &self.consumers);
+                postcard::serialize_with_flavor(&body, flavor)
             }
         }
     }
@@ -164,7 +173,7 @@ impl Ledger {
     /// # Errors
     /// Describes the fault in the bytes, or the invariant that does not hold.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (rules, snapshot, since_second) = read(bytes).map_err(|error| error.to_string())?;
+        let (rules, snapshot, since_second, consumers) = read(bytes).map_err(|error| error.to_string())?;
         let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
         let stock = Stock {
             cell_count: snapshot.cells.iter().map(|cells| cells.len() as u64).sum(),
@@ -198,6 +207,7 @@ impl Ledger {
             references: References::from_snapshot(since_second.references)
                 .ok_or("snapshot: one hold has two references to itself")?,
             replacements: since_second.replacements,
+            consumers,
         };
         ledger
             .check()
@@ -212,24 +222,32 @@ impl Ledger {
     }
 }
 
-/// Reads both layouts.
-fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot, OwnedSinceSecond), CodecError> {
+/// Reads all layouts.
+fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot, OwnedSinceSecond, Consumers), CodecError> {
     const WHAT: &str = "snapshot";
-    match bytes.first() {
+    let (expected, read) = match bytes.first() {
         Some(&WITH_RULES) => {
             let (rules, snapshot, since_second) = codec::decode_version(WHAT, WITH_RULES, bytes)?;
-            match rules {
-                Rules::First => Err(CodecError::Malformed {
-                    what: WHAT,
-                    message: "the first rules are never written".to_owned(),
-                }),
-                later => Ok((later, snapshot, since_second)),
-            }
+            let read = (rules, snapshot, since_second, Consumers::default());
+            (Rules::Second, read)
         }
+        Some(&WITH_CONSUMERS) => (Rules::Third, codec::decode_version(WHAT, WITH_CONSUMERS, bytes)?),
         _ => {
-            let nothing = OwnedSinceSecond::default();
-            Ok((Rules::First, codec::decode(WHAT, bytes)?, nothing))
+            let (since_second, consumers) = Default::default();
+            let read = (Rules::First, codec::decode(WHAT, bytes)?, since_second, consumers);
+            (Rules::First, read)
         }
+    };
+    match read.0 == expected {
+        true => Ok(read),
+        false => Err(CodecError::Malformed {
+            what: WHAT,
+            message: format!(
+                "the layout is that of rules {}, and it names rules {}",
+                expected.number(),
+                read.0.number()
+            ),
+        }),
     }
 }
 

@@ -115,7 +115,7 @@ impl Room {
                 places: MAX_PLACES_BY_NUMBER,
                 cell_pools: MAX_PLACES_BY_NUMBER,
             },
-            Rules::Second => Self {
+            Rules::Second | Rules::Third => Self {
                 places: MAX_PLACES,
                 cell_pools: MAX_CELL_POOLS,
             },

@@ -103,7 +103,10 @@ impl Ledger {
             | Action::AllocatePool { .. }
             | Action::ExpectSupply { .. }
             | Action::AdoptRules { .. }
-            | Action::Seal => 1,
+            | Action::Seal
+            | Action::RegisterConsumer { .. }
+            | Action::AdvanceConsumer { .. }
+            | Action::RemoveConsumer { .. } => 1,
         }
     }
 
@@ -119,7 +122,10 @@ impl Ledger {
             | Action::MoveBucket { .. }
             | Action::SetPolicy { .. }
             | Action::AllocatePool { .. }
-            | Action::ExpectSupply { .. } => 1,
+            | Action::ExpectSupply { .. }
+            | Action::RegisterConsumer { .. }
+            | Action::AdvanceConsumer { .. }
+            | Action::RemoveConsumer { .. } => 1,
             _ => MAX_COMMAND_CHANGES,
         }
     }

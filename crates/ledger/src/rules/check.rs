@@ -10,6 +10,15 @@ impl Rules {
     /// # Errors
     /// [`Refusal::InvalidRequest`] names the version to adopt first.
     pub fn check(self, command: &Command) -> Result<(), Refusal> {
+        if self >= Self::Third {
+            return Ok(());
+        }
+        if command.action.is_about_consumer() {
+            return Err(Refusal::InvalidRequest(
+                "consumers are not registered before the third rules are adopted (`holdfast cluster adopt-rules`)"
+                    .to_owned(),
+            ));
+        }
         if self >= Self::Second {
             return Ok(());
         }

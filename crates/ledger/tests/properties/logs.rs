@@ -58,6 +58,9 @@ proptest! {
                         (Err(foreseen), Err(refusal)) => {
                             prop_assert_eq!(discriminant(foreseen), discriminant(refusal));
                         }
+                        // Without a remembered id, the position is that of the answer.
+                        (Ok(Success::Stocked { .. }), Ok(Success::Stocked { replayed: true, .. }))
+                            if matches!(command.action, Action::AdvanceConsumer { .. }) => {}
                         _ => prop_assert_eq!(&foreseen, &outcome),
                     }
                 }

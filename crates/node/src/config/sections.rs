@@ -246,8 +246,13 @@ pub struct StorageSection {
     ))]
     pub log_segment: ByteSize,
     /// The size of one segment of a shard's change log.
-    #[schemars(extend("x-minimum" = "1MiB", "x-maximum" = "1GiB", "x-old-key" = "change_segment_bytes"))]
+    #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "1GiB", "x-old-key" = "change_segment_bytes"))]
     pub change_segment: ByteSize,
+    /// The least age, in log time, of a change that is dropped from the change logs. A change is dropped only
+    /// when every required consumer has passed it (`holdfast changes consumers`). Without a required consumer,
+    /// nothing is ever dropped. Give every node the same value.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "3650d"))]
+    pub history: TimeSpan,
     /// The least space that should be available on the disk of `node.data_dir`. With less, nothing new is
     /// taken: no reserves, arrivals and the like. Commits, releases, expiry and reads go on. Default: 2GiB,
     /// or a twentieth of the disk if that is less.
@@ -273,6 +278,7 @@ impl Default for StorageSection {
         Self {
             log_segment: ByteSize::mib(64),
             change_segment: ByteSize::mib(64),
+            history: TimeSpan::from_hours(7 * 24),
             low_space: None,
             ballast: None,
         }

@@ -407,6 +407,7 @@ fn options(membership: &Membership, shard: u32, generation: u32, founders: BTree
         max_entries_in_flight: raft.max_entries_in_flight,
         snapshot_every_entries: raft.snapshot_every_entries,
         queue_limit_commands: config.limits.queue_limit_commands,
+        history_ms: config.storage.history.as_millis(),
         ..ShardOptions::new(shard, membership.identity.node_id, founders, ledger)
     }
 }

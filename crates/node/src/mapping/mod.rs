@@ -2,6 +2,7 @@
 //! [`outbound`] converts the ledger's answers. A request that passed inbound breaks no rule of the contract
 //! that can be checked without the ledger's state.
 
+pub mod consumers;
 pub mod inbound;
 pub mod outbound;
 pub mod plans;

@@ -5,13 +5,27 @@ use holdfast_api::reasons;
 use holdfast_api::v1;
 use holdfast_ledger::{
     Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, OperationId,
-    Position, Refusal, ReservationState, ReservationView, SourcingReason, Success,
+    PolicyEffect, Position, Refusal, ReservationState, ReservationView, Sku, SourcingReason, StorefrontId,
+    Success,
 };
 use holdfast_orders::OrderError;
 use holdfast_shard::{Answer, QueryError, SubmitError};
 use v1::Reason;
 
 use crate::reasoned;
+
+/// Converts a stock policy.
+pub(crate) fn stock_policy(sku: &Sku, storefront: &StorefrontId, rules: PolicyEffect) -> v1::StockPolicy {
+    v1::StockPolicy {
+        sku: sku.as_str().to_owned(),
+        storefront: storefront.as_str().to_owned(),
+        may_borrow: rules.may_borrow,
+        max_per_reservation: rules.max_per_reservation,
+        backorder_limit: rules.backorder_limit,
+        preorder_limit: rules.preorder_limit,
+        preorder_until_ms: rules.preorder_until_ms,
+    }
+}
 
 /// Converts a position in the log of a shard.
 pub fn position(shard: u32, position: Position) -> v1::Position {
@@ -22,7 +36,8 @@ pub fn position(shard: u32, position: Position) -> v1::Position {
     }
 }
 
-fn receipt(shard: u32, at: Position, replayed: bool) -> Option<v1::Receipt> {
+/// Converts the place of a decision.
+pub fn receipt(shard: u32, at: Position, replayed: bool) -> Option<v1::Receipt> {
     Some(v1::Receipt {
         position: Some(position(shard, at)),
         replayed,

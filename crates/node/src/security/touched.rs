@@ -26,7 +26,11 @@ pub(crate) fn verb_of(action: &Action) -> Verb {
         | Action::OfPart(_)
         | Action::Dispatch { .. }
         | Action::AdoptRules { .. }
-        | Action::Seal => Verb::Admin,
+        | Action::Seal
+        // Beside the verb, `services/consumers.rs` asks whether the consumer is required.
+        | Action::RegisterConsumer { .. }
+        | Action::RemoveConsumer { .. } => Verb::Admin,
+        Action::AdvanceConsumer { .. } => Verb::Changes,
     }
 }
 
@@ -73,7 +77,10 @@ pub(crate) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
         | Action::OfPart(_)
         | Action::Dispatch { .. }
         | Action::AdoptRules { .. }
-        | Action::Seal => Some((Touched::Everything, Touched::Everything)),
+        | Action::Seal
+        | Action::RegisterConsumer { .. }
+        | Action::AdvanceConsumer { .. }
+        | Action::RemoveConsumer { .. } => Some((Touched::Everything, Touched::Everything)),
         Action::Extend { .. }
         | Action::Commit { .. }
         | Action::Release { .. }

@@ -55,12 +55,10 @@ pub(super) async fn adopt(
 }
 
 fn wanted(number: u32) -> Result<Rules, v1::Refusal> {
-    let known = [Rules::First, Rules::Second];
     if number == 0 {
         return Ok(Rules::NEWEST);
     }
-    let found = known.into_iter().find(|rules| rules.number() == number);
-    found.ok_or_else(|| {
+    Rules::numbered(number).ok_or_else(|| {
         reasons::invalid(format!(
             "rules: this node knows the versions 1 to {}, not {number}",
             Rules::NEWEST.number()

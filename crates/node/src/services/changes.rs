@@ -17,7 +17,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::slices::Slices;
-use super::{Service, caller};
+use super::{Service, caller, consumers};
 use crate::api::{Api, PROXIED};
 use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::metrics::Following;
@@ -234,9 +234,7 @@ impl Tail {
             }
         }
         let refusal = if all_lack_them {
-            let message =
-                format!("no node has the changes from {from_seq} on any more: read them from an archive");
-            reasons::refusal(Reason::PositionTooOld, message)
+            consumers::dropped(&self.api, self.request.shard, from_seq).await
         } else {
             let message =
                 format!("no node that can be reached has the changes from {from_seq} on: try again");
@@ -374,6 +372,7 @@ impl Changes for Service {
                     })
                 });
                 let mut shards = try_join_all(positions).await?;
+                // Another replica may have dropped less.
                 if !proxied && shards.iter().any(|position| position.first_seq > 1) {
                     self.look_for_older(&mut shards).await;
                 }
@@ -383,6 +382,46 @@ impl Changes for Service {
                 })
             })
             .await
+    }
+
+    async fn register_consumer(
+        &self,
+        request: Request<v1::RegisterConsumerRequest>,
+    ) -> Result<Response<v1::RegisterConsumerResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
+        let answer = consumers::register(&self.api, &caller, request.into_inner(), deadline);
+        self.api.unary("RegisterConsumer", answer).await
+    }
+
+    async fn advance_consumer(
+        &self,
+        request: Request<v1::AdvanceConsumerRequest>,
+    ) -> Result<Response<v1::AdvanceConsumerResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
+        let answer = consumers::advance(&self.api, &caller, request.into_inner(), deadline);
+        self.api.unary("AdvanceConsumer", answer).await
+    }
+
+    async fn remove_consumer(
+        &self,
+        request: Request<v1::RemoveConsumerRequest>,
+    ) -> Result<Response<v1::RemoveConsumerResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
+        let answer = consumers::remove(&self.api, &caller, request.into_inner(), deadline);
+        self.api.unary("RemoveConsumer", answer).await
+    }
+
+    async fn list_consumers(
+        &self,
+        request: Request<v1::ListConsumersRequest>,
+    ) -> Result<Response<v1::ListConsumersResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
+        let answer = consumers::list(&self.api, &caller, deadline);
+        self.api.unary("ListConsumers", answer).await
     }
 }
 

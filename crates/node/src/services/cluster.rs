@@ -5,7 +5,7 @@ use holdfast_api::slots::slots_of_shard;
 use holdfast_api::v1;
 use holdfast_api::v1::cluster_server::Cluster;
 use holdfast_ledger::Rules;
-use holdfast_shard::{Halt, ReplicaStatus, Role, ShardHandle};
+use holdfast_shard::{ConsumerStatus, Halt, ReplicaStatus, Role, ShardHandle};
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
@@ -83,20 +83,32 @@ pub(crate) fn node_status(api: &Api) -> v1::GetNodeStatusResponse {
 
 /// Reports the state of a node with these shards, without its uptime.
 pub(crate) fn status_of(node_id: u64, shards: &[ShardHandle], space: &Space) -> v1::GetNodeStatusResponse {
-    let replicas = shards.iter().map(ShardHandle::status);
-    let replicas = replicas.filter(|status| status.role != Role::Absent);
+    let replicas = shards.iter().map(|shard| (shard.status(), shard.consumers()));
+    let replicas = replicas.filter(|(status, _)| status.role != Role::Absent);
     v1::GetNodeStatusResponse {
         node_id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: 0,
-        replicas: replicas.map(replica).collect(),
+        replicas: replicas
+            .map(|(status, consumers)| replica(status, consumers))
+            .collect(),
         wall_clock_ms: clock::wall_clock_ms(),
         newest_rules: Rules::NEWEST.number(),
         disk: Some(space.found().message()),
     }
 }
 
-fn replica(status: ReplicaStatus) -> v1::ReplicaStatus {
+fn consumer_lag(status: ConsumerStatus) -> v1::ConsumerLag {
+    v1::ConsumerLag {
+        name: status.consumer.name.into(),
+        required: status.consumer.required,
+        lag_changes: status.lag_changes,
+        lag_ms: status.lag_ms,
+        advanced_ago_ms: status.advanced_ago_ms,
+    }
+}
+
+fn replica(status: ReplicaStatus, consumers: Vec<ConsumerStatus>) -> v1::ReplicaStatus {
     v1::ReplicaStatus {
         shard: status.shard,
         role: status.role.as_str().to_owned(),
@@ -112,6 +124,8 @@ fn replica(status: ReplicaStatus) -> v1::ReplicaStatus {
         generation: status.generation,
         halt: status.halted.as_ref().map(halt),
         rules: status.rules,
+        first_change_seq: status.first_seq,
+        consumers: consumers.into_iter().map(consumer_lag).collect(),
     }
 }
 

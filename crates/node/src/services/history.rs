@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::{Service, caller, changes, listing};
+use super::{Service, caller, changes, consumers, listing};
 use crate::api::{Api, PROXIED};
 use crate::clock::wall_clock_ms;
 use crate::intake::Permit;
@@ -323,10 +323,7 @@ async fn from_peers<S: Subject>(
     }
     let (shard, last_seq) = (reading.shard(), first_seq - 1);
     Err(if all_lack_them {
-        let message = format!(
-            "shard {shard}: no node has the changes {from_seq} to {last_seq} any more: read them from an archive"
-        );
-        reasons::refusal(Reason::PositionTooOld, message)
+        consumers::dropped(api, shard, from_seq).await
     } else {
         let message = format!(
             "shard {shard}: no node that can be reached has the changes {from_seq} to {last_seq}: try again"

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{self, Reason, Refusal};
-use holdfast_ledger::{CellView, Change, Query, QueryReply, Sku, WarehouseId};
+use holdfast_ledger::{CellView, Change, PolicyEffect, Query, QueryReply, Sku, StorefrontId, WarehouseId};
 use holdfast_shard::{Answer, Freshness};
 use tokio::time::Instant;
 
@@ -75,15 +75,24 @@ pub(super) fn start(
 struct Listing {
     read: v1::ReadPosition,
     cells: Vec<v1::Cell>,
+    policies: Vec<v1::StockPolicy>,
     digest: [u8; 32],
 }
 
 async fn send(answers: &Answers, listing: Listing) -> Result<(), Undelivered> {
-    let Listing { read, cells, digest } = listing;
+    let Listing {
+        read,
+        cells,
+        policies,
+        digest,
+    } = listing;
     let mut cells = cells.into_iter().peekable();
+    let mut policies = policies.into_iter().peekable();
     loop {
         let message: Vec<v1::Cell> = cells.by_ref().take(MESSAGE_CELLS).collect();
-        let last = cells.peek().is_none();
+        let of_policies = MESSAGE_CELLS - message.len();
+        let policies_of_message: Vec<v1::StockPolicy> = policies.by_ref().take(of_policies).collect();
+        let last = cells.peek().is_none() && policies.peek().is_none();
         let state_digest = if last {
             bytes::Bytes::copy_from_slice(&digest)
         } else {
@@ -93,6 +102,7 @@ async fn send(answers: &Answers, listing: Listing) -> Result<(), Undelivered> {
             .send(v1::ListStockResponse {
                 read: Some(read),
                 cells: message,
+                policies: policies_of_message,
                 state_digest,
             })
             .await?;
@@ -122,6 +132,7 @@ async fn list(api: &Api, shard: u32, freshness: Freshness, deadline: Instant) ->
             break;
         }
     }
+    list_policies(api, shard, &mut pages, deadline).await?;
     let answer = api
         .query(shard, Query::Digest, Freshness::Stale, deadline)
         .await?;
@@ -137,9 +148,38 @@ async fn list(api: &Api, shard: u32, freshness: Freshness, deadline: Instant) ->
     let read = outbound::read_position(shard, &Answer { age_ms, ..answer });
     Ok(Listing {
         read,
+        policies: pages.policies(),
         cells: pages.cells.into_values().collect(),
         digest,
     })
+}
+
+/// Reads the stock policies in pages. They are later than the pages of cells, so what rolls those forward
+/// rolls the policies forward too: each change of a policy carries the whole policy.
+async fn list_policies(api: &Api, shard: u32, pages: &mut Pages, deadline: Instant) -> Result<(), Refusal> {
+    let mut after = None;
+    loop {
+        let query = Query::Policies {
+            after: after.take(),
+            limit: PAGE_CELLS,
+        };
+        let answer = api.query(shard, query, Freshness::Stale, deadline).await?;
+        let QueryReply::Policies(policies) = answer.reply else {
+            return Err(wrong_reply(&answer.reply));
+        };
+        after = policies
+            .last()
+            .map(|policy| (policy.sku.clone(), policy.storefront.clone()));
+        let last = policies.len() < PAGE_CELLS as usize;
+        for policy in policies {
+            pages
+                .policies
+                .insert((policy.sku, policy.storefront), policy.rules);
+        }
+        if last {
+            return Ok(());
+        }
+    }
 }
 
 /// Waits until this node's replica has applied everything that was acknowledged before the call. Returns the
@@ -197,6 +237,8 @@ struct Pages {
     /// The coverage of each page: its last key (None for the last page, which goes to the end), and the last
     /// change that it contains.
     covered: Vec<(Option<Key>, u64)>,
+    /// The stock policies, the default ones among them.
+    policies: BTreeMap<(Sku, StorefrontId), PolicyEffect>,
 }
 
 impl Pages {
@@ -225,7 +267,20 @@ impl Pages {
         self.covered.get(page).map_or(0, |(_, seq)| *seq)
     }
 
+    /// Returns the stock policies that differ from the default.
+    fn policies(&self) -> Vec<v1::StockPolicy> {
+        let differing = self.policies.iter().filter(|(_, rules)| !is_default(rules));
+        differing
+            .map(|((sku, storefront), rules)| outbound::stock_policy(sku, storefront, *rules))
+            .collect()
+    }
+
     fn apply(&mut self, change: &Change, through_seq: u64) {
+        if let (Some(sku), Some(storefront), Some(rules)) = (&change.sku, &change.storefront, &change.policy)
+            && change.seq <= through_seq
+        {
+            self.policies.insert((sku.clone(), storefront.clone()), **rules);
+        }
         let (Some(sku), Some(warehouse)) = (&change.sku, &change.warehouse) else {
             return;
         };
@@ -242,6 +297,20 @@ impl Pages {
             cell.set(outbound::bucket(moved.bucket), storefront, moved.after);
         }
     }
+}
+
+/// Returns whether a policy is that of a storefront for which none was set.
+fn is_default(rules: &PolicyEffect) -> bool {
+    let PolicyEffect {
+        may_borrow,
+        max_per_reservation,
+        backorder_limit,
+        preorder_limit,
+        preorder_until_ms,
+    } = *rules;
+    may_borrow
+        && (max_per_reservation, backorder_limit, preorder_limit) == (0, 0, 0)
+        && preorder_until_ms == 0
 }
 
 #[cfg(test)]
@@ -326,6 +395,7 @@ mod tests {
         ] {
             pages.apply(&change, 25);
         }
+        assert_eq!(pages.policies(), []);
         let free: Vec<(&str, i64, i64)> = pages
             .cells
             .values()
@@ -335,6 +405,32 @@ mod tests {
             free,
             [("A", 0, 2), ("B", 7, 0), ("C", 0, 1), ("D", 0, 6), ("E", 0, 8)]
         );
+    }
+
+    #[test]
+    fn policies_are_those_of_the_listed_position() {
+        let mut pages = Pages::default();
+        let rules = |max_per_reservation| PolicyEffect {
+            may_borrow: true,
+            max_per_reservation,
+            backorder_limit: 0,
+            preorder_limit: 0,
+            preorder_until_ms: 0,
+        };
+        let web = || StorefrontId::new("web").unwrap();
+        pages.policies.insert((key("A").0, web()), rules(5));
+        pages.policies.insert((key("B").0, web()), rules(5));
+        for (seq, sku, max) in [(11, "A", 7), (12, "B", 0), (13, "C", 9), (26, "A", 99)] {
+            let mut change = change(seq, sku, Bucket::Free, 0, Some("web"));
+            (change.warehouse, change.policy) = (None, Some(Box::new(rules(max))));
+            pages.apply(&change, 25);
+        }
+        let listed: Vec<(String, i64)> = pages
+            .policies()
+            .into_iter()
+            .map(|policy| (policy.sku, policy.max_per_reservation))
+            .collect();
+        assert_eq!(listed, [("A".to_owned(), 7), ("C".to_owned(), 9)]);
     }
 
     #[test]

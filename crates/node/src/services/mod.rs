@@ -9,6 +9,7 @@ mod backup;
 mod batch;
 mod changes;
 pub(crate) mod cluster;
+mod consumers;
 pub(crate) mod deciding;
 mod history;
 mod listing;

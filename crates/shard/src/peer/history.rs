@@ -2,7 +2,7 @@
 //!
 //! A snapshot holds the ledger, but not the changes that led to it. A replica that took a snapshot without
 //! those changes could not serve them. Once every replica has moved, nobody could. So a snapshot is taken
-//! only after its history.
+//! only after its history. What the peer has dropped is in the archive, and is dropped here too.
 
 use std::io;
 use std::sync::Arc;
@@ -63,8 +63,12 @@ pub(crate) async fn read(changes: &ChangeLog, from_seq: u64, threads: Threads) -
     let read = move || {
         let records = match changes.read(from_seq, PORTION_BYTES) {
             Ok(records) => records,
-            // The changes are damaged or missing here, but another replica may have them.
-            Err(ChangeLogError::Gap { .. } | ChangeLogError::File(FileError::Corrupt { .. })) => Vec::new(),
+            // The changes are damaged, missing or dropped here, but another replica may have them.
+            Err(
+                ChangeLogError::Gap { .. }
+                | ChangeLogError::Dropped { .. }
+                | ChangeLogError::File(FileError::Corrupt { .. }),
+            ) => Vec::new(),
             Err(error) => return Err(io::Error::other(error)),
         };
         let records = records.into_iter().map(|record| Record {
@@ -109,6 +113,22 @@ impl History {
             let next = self.changes.last_seq() + 1;
             let portion = self.ask(node, next).await?;
             let (shard, known) = (self.shard, portion.first_seq);
+            if portion.records.is_empty()
+                && let Some(begins_at) = self.begin_of(node).await.filter(|begins_at| *begins_at > next)
+            {
+                tracing::info!(
+                    shard,
+                    node,
+                    begins_at,
+                    "the history before this change is in the archive only"
+                );
+                self.write(move |changes| {
+                    changes.reset_to(begins_at)?;
+                    changes.drop_before(begins_at).map(drop)
+                })
+                .await?;
+                continue;
+            }
             self.write(move |changes| append(changes, portion, next)).await?;
             if self.changes.last_seq() < next {
                 return Err(format!(
@@ -141,6 +161,23 @@ impl History {
         Ok(next - gap.start)
     }
 
+    /// Gives up the part of a gap that a node has dropped, because it is in the archive. The rest of the history
+    /// before it goes too. Returns whether anything was given up.
+    pub(super) async fn give_up_before(&self, begins_at: u64) -> Result<bool, String> {
+        let before = self.changes.begins_at();
+        self.write(move |changes| changes.drop_before(begins_at).map(drop))
+            .await?;
+        Ok(self.changes.begins_at() > before)
+    }
+
+    /// Returns the first change that a node has not dropped. None when it does not say, as an older version.
+    pub(super) async fn begin_of(&self, node: u64) -> Option<u64> {
+        match self.question(node, &ForwardRequest::HistoryBegin).await {
+            Ok(ForwardReply::HistoryBegin(begins_at)) => Some(begins_at),
+            _ => None,
+        }
+    }
+
     /// Writes to the change log. A change log that cannot be written takes nothing any more, so the replica
     /// dies. So does one whose changes diverge from the peer's.
     async fn write(
@@ -163,18 +200,20 @@ impl History {
     }
 
     async fn ask(&self, node: u64, from_seq: u64) -> Result<Portion, String> {
-        let request = ForwardRequest::Changes { from_seq };
-        let payload = codec::encode(&request).map_err(|error| error.to_string())?;
+        match self.question(node, &ForwardRequest::Changes { from_seq }).await? {
+            ForwardReply::Changes(portion) => portion,
+            _ => Err(format!("node {node} sent an answer to another question")),
+        }
+    }
+
+    async fn question(&self, node: u64, request: &ForwardRequest) -> Result<ForwardReply, String> {
+        let payload = codec::encode(request).map_err(|error| error.to_string())?;
         let answer = self
             .transport
             .forward(node, self.shard, payload, PORTION_TIMEOUT)
             .await;
         let answer = answer.map_err(|error| error.to_string())?;
-        match codec::decode(&answer) {
-            Ok(ForwardReply::Changes(portion)) => portion,
-            Ok(_) => Err(format!("node {node} sent an answer to another question")),
-            Err(error) => Err(error.to_string()),
-        }
+        codec::decode(&answer).map_err(|error| error.to_string())
     }
 }
 

@@ -25,8 +25,15 @@ pub(crate) async fn mend(
         if let Err(error) = check(&history).await {
             tracing::error!(shard = history.shard, %error, "the change history could not be checked");
         }
-        while fill(&history, &others()).await == Outcome::AskAgain {
-            tokio::time::sleep(RETRY_PAUSE).await;
+        loop {
+            let begun_at = history.changes.begins_at();
+            if fill(&history, &others()).await == Outcome::Done {
+                break;
+            }
+            // What was given up needs no pause: the rest may be filled now.
+            if history.changes.begins_at() == begun_at {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         }
     };
     tokio::select! {
@@ -36,12 +43,13 @@ pub(crate) async fn mend(
 }
 
 async fn check(history: &History) -> io::Result<()> {
-    let mut position = 0;
-    while position < history.changes.segments() {
+    let mut checked = 0;
+    let next = |checked| move |first_seq: &u64| *first_seq > checked;
+    while let Some(first_seq) = history.changes.segment_starts().into_iter().find(next(checked)) {
         let changes = history.changes.clone();
-        let check = move || changes.check_segment(position).map_err(io::Error::other);
+        let check = move || changes.check_segment(first_seq).map_err(io::Error::other);
         history.threads.in_background(check).await?;
-        position += 1;
+        checked = first_seq;
         tokio::time::sleep(CHECK_PAUSE).await;
     }
     Ok(())
@@ -85,9 +93,43 @@ async fn fill(history: &History, others: &[u64]) -> Outcome {
             }
         }
     }
-    if history.changes.gaps().is_empty() {
-        Outcome::Done
-    } else {
-        outcome
+    let Some(gap) = history.changes.gaps().into_iter().next() else {
+        return Outcome::Done;
+    };
+    match give_up(history, others, gap.start).await {
+        true => Outcome::AskAgain,
+        false => outcome,
+    }
+}
+
+/// Gives up what a peer has dropped of the oldest gap, which begins with a change. Returns whether anything was
+/// given up.
+async fn give_up(history: &History, others: &[u64], gap_from: u64) -> bool {
+    let mut dropped_before: Option<u64> = None;
+    for node in others {
+        let begins_at = history
+            .begin_of(*node)
+            .await
+            .filter(|begins_at| *begins_at > gap_from);
+        dropped_before = begins_at
+            .map(|at| dropped_before.map_or(at, |least| least.min(at)))
+            .or(dropped_before);
+    }
+    let Some(begins_at) = dropped_before else {
+        return false;
+    };
+    match history.give_up_before(begins_at).await {
+        Ok(given_up) => {
+            tracing::info!(
+                shard = history.shard,
+                begins_at,
+                "the history before this change is in the archive only"
+            );
+            given_up
+        }
+        Err(why) => {
+            tracing::error!(shard = history.shard, why, "the history could not be shortened");
+            false
+        }
     }
 }

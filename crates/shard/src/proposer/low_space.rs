@@ -113,7 +113,11 @@ fn begins_something(action: &Action) -> bool {
         | Action::CloseTransfer { .. }
         | Action::Dispatch { .. }
         | Action::AdoptRules { .. }
-        | Action::Seal => false,
+        | Action::Seal
+        // An advance lets replicas drop changes, which makes room.
+        | Action::RegisterConsumer { .. }
+        | Action::AdvanceConsumer { .. }
+        | Action::RemoveConsumer { .. } => false,
     }
 }
 

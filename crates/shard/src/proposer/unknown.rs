@@ -1,4 +1,5 @@
-//! Commands that members of the release before could not read: SKUs of any text, details, seals.
+//! Commands that members of the release before could not read: SKUs of any text, details, seals,
+//! consumers.
 //!
 //! The ledger refuses them by the rules that its log has adopted. Commands that go to the log without asking
 //! the ledger first are checked here, so that no such command gets into it.
@@ -13,9 +14,9 @@ impl Proposer {
     /// Returns whether one of these commands needs newer rules than those last seen. Used while the ledger
     /// cannot be asked.
     pub(super) fn needs_something_new(&self, items: &[Item]) -> bool {
-        let seen = self.parts.view.borrow().rules;
-        let needs_newer = |item: &Item| needs_newer(Rules::First, item.command());
-        seen < Rules::Second.number() && items.iter().any(needs_newer)
+        // A ledger with rules that this program does not know has stopped.
+        let seen = Rules::numbered(self.parts.view.borrow().rules).unwrap_or(Rules::First);
+        items.iter().any(|item| needs_newer(seen, item.command()))
     }
 
     /// Answers a command that needs newer rules than this ledger's. A new shard adopts them with its first

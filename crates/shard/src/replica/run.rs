@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Replica;
 use crate::clock::LogClock;
+use crate::consumers::HistoryKeeper;
 use crate::election::{LeaderWatch, campaign, fallback_timeouts_ms};
 use crate::health::Health;
 use crate::leadership::leave_while_halted;
@@ -291,6 +292,17 @@ async fn build(
     };
     let mending = mend(history.clone(), others, stopped.clone());
     actix::spawn(health.fails_with("mending of the history", mending));
+    let (consumers_sender, consumers) = watch::channel(Vec::new());
+    let keeper = HistoryKeeper {
+        shard,
+        changes: stores.changes.clone(),
+        state: Arc::clone(&ends.state),
+        host: host.clone(),
+        health: health.clone(),
+        history_ms: options.history_ms,
+        consumers: consumers_sender,
+    };
+    actix::spawn(health.fails_with("keeping of the history", keeper.run(stopped.clone())));
     let inbound = Inbound::new(
         raft.clone(),
         (SnapshotData::received, Some(history)),
@@ -314,6 +326,7 @@ async fn build(
         last_seq: ends.last_seq,
         leader,
         changes: stores.changes,
+        consumers,
         health,
         counters,
         waiting,

@@ -42,6 +42,9 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
         let portion = peer::read_changes(&replica.changes, from_seq, replica.host.threads).await;
         return ForwardReply::Changes(portion.map_err(|error| error.to_string()));
     }
+    if matches!(request, ForwardRequest::HistoryBegin) {
+        return ForwardReply::HistoryBegin(replica.changes.begins_at());
+    }
     if replica.is_silent() || !replica.leads() || matches!(request, ForwardRequest::WhoLeads) {
         return ForwardReply::NotLeader {
             leader: *replica.leader.borrow(),
@@ -61,7 +64,7 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
             }
         }
         // These requests were answered above.
-        ForwardRequest::WhoLeads | ForwardRequest::Changes { .. } => {
+        ForwardRequest::WhoLeads | ForwardRequest::Changes { .. } | ForwardRequest::HistoryBegin => {
             ForwardReply::Malformed("not for the leader".to_owned())
         }
     }

@@ -14,14 +14,15 @@ use futures::StreamExt as _;
 use holdfast_api::v1::{Change, TailChangesRequest, TailChangesResponse};
 use holdfast_changes::cursor::Cursors;
 use holdfast_client::{ClientError, id_bytes};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Cluster;
 use super::waiting::Waiting;
-use crate::sink::{Position, Sink, SinkError};
+use crate::ends::Ends;
+use crate::sink::{Position, Sink, SinkError, Writer};
 use crate::status::{Entry, State};
 
 /// The messages of a stream that wait for the writer. A message has about 128 KiB, and 3 MiB at most.
@@ -34,8 +35,8 @@ const SETTLE_EVERY: Duration = Duration::from_millis(250);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause after an error that passes by itself.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// The pause before asking a target again that said no.
-const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause before asking a target again that said no.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How often a runner that stands by looks whether the other one still delivers.
 const STANDBY_LOOK: Duration = Duration::from_secs(2);
 /// The looks without progress after which it takes over.
@@ -44,30 +45,15 @@ const STANDBY_LOOKS: u32 = 5;
 const FINISH_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Task {
-    cluster: Cluster,
-    sink: Arc<dyn Sink>,
-    shard: u32,
-    entry: Entry,
-    stopping: CancellationToken,
+    pub(super) cluster: Cluster,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) shard: u32,
+    pub(super) entry: Entry,
+    pub(super) ends: watch::Receiver<Ends>,
+    pub(super) stopping: CancellationToken,
 }
 
 impl Task {
-    pub(super) fn new(
-        cluster: Cluster,
-        sink: Arc<dyn Sink>,
-        shard: u32,
-        entry: Entry,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self {
-            cluster,
-            sink,
-            shard,
-            entry,
-            stopping,
-        }
-    }
-
     /// Delivers until it is asked to stop.
     pub(super) async fn run(self) {
         let stopping = self.stopping.clone();
@@ -82,7 +68,6 @@ impl Task {
             let waited = async {
                 match (&error, state) {
                     (_, State::Standby) => self.stand_by().await,
-                    (_, State::Refused) => tokio::time::sleep(REFUSED_PAUSE).await,
                     (SinkError::Moved { .. }, _) => {}
                     (SinkError::Unavailable { retry_after_ms, .. }, _) => {
                         let least = Duration::from_millis(*retry_after_ms);
@@ -95,7 +80,12 @@ impl Task {
                 () = waited => {}
                 () = stopping.cancelled() => break,
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            let longest = if state == State::Refused {
+                REFUSED_PAUSE_MAX
+            } else {
+                PAUSE_MAX
+            };
+            pause = (pause * 2).min(longest);
         }
         self.entry.state(State::Stopped);
     }
@@ -111,6 +101,9 @@ impl Task {
         // A target that is down says the same many times.
         if before.as_deref() != Some(&text) {
             match state {
+                _ if matches!(error, SinkError::Moved { .. }) => {
+                    tracing::info!(sink = %self.entry.sink(), shard = self.shard, %error, "going on from the target's position");
+                }
                 State::Refused => {
                     tracing::error!(sink = %self.entry.sink(), shard = self.shard, %error, "the sink stopped: it needs somebody to act")
                 }
@@ -138,12 +131,15 @@ impl Task {
         let mut cursor = Cursors::in_memory();
         cursor.advance(self.shard, opened_at.through_seq);
         let mut waiting = Waiting::default();
+        let mut current_at_ms = 0;
         let mut batch: Vec<Change> = Vec::new();
         loop {
             let message = tokio::select! {
                 message = queue.recv() => message,
                 () = tokio::time::sleep(SETTLE_EVERY) => {
-                    self.settled(&mut waiting, writer.settle().await?);
+                    let at = writer.settle().await?;
+                    self.settled(&mut waiting, at);
+                    self.tell_if_current(&mut *writer, at, &mut current_at_ms).await?;
                     continue;
                 }
                 () = self.stopping.cancelled() => {
@@ -175,8 +171,28 @@ impl Task {
                 status.oldest_waiting_ms = waiting.oldest_ms();
             });
             writer.write(&batch).await?;
-            self.settled(&mut waiting, writer.settle().await?);
+            let at = writer.settle().await?;
+            self.settled(&mut waiting, at);
+            self.tell_if_current(&mut *writer, at, &mut current_at_ms).await?;
         }
+    }
+
+    /// Tells the target that it has all that the cluster had at the moment when the cluster was last asked.
+    async fn tell_if_current(
+        &self,
+        writer: &mut dyn Writer,
+        at: Position,
+        told_at_ms: &mut u64,
+    ) -> Result<(), SinkError> {
+        let (at_ms, last_seq) = {
+            let ends = self.ends.borrow();
+            (ends.at_ms, ends.last_seq(self.shard))
+        };
+        if at_ms > *told_at_ms && last_seq.is_some_and(|last_seq| at.through_seq >= last_seq) {
+            writer.current(at_ms).await?;
+            *told_at_ms = at_ms;
+        }
+        Ok(())
     }
 
     /// Refuses a target that has more than the cluster.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::account::{Account, SHARD, after, changes};
 
-/// What a process does before it ends or gets an error.
+/// The work of a process before it ends or gets an error.
 #[derive(Debug, Clone)]
 struct Life {
     /// The sizes of the batches that it writes.

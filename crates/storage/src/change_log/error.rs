@@ -32,6 +32,12 @@ pub enum ChangeLogError {
         /// First sequence number after the gap.
         next_seq: u64,
     },
+    /// The change was dropped, because it is older than the history that is kept.
+    #[error("the changes before {begins_at} were dropped")]
+    Dropped {
+        /// First sequence number that was not dropped.
+        begins_at: u64,
+    },
     /// A record is over the limit.
     #[error("a record of changes has {bytes} bytes, at most {limit_bytes} are allowed")]
     RecordTooLarge {

@@ -23,38 +23,44 @@ struct Run {
 }
 
 impl ChangeLog {
-    /// Returns the number of segments. After each check the caller goes one segment further, even if there
-    /// was damage.
-    pub fn segments(&self) -> usize {
-        self.inner.state.lock().segments.len()
+    /// Returns the first changes of the segments, oldest first. A segment may be dropped at any time after.
+    pub fn segment_starts(&self) -> Vec<u64> {
+        let state = self.inner.state.lock();
+        state.segments.iter().map(|segment| segment.first_seq).collect()
     }
 
-    /// Reads a whole segment. Damaged changes become a gap, durably; intact ones stay readable. Returns
-    /// whether there was any damage. Blocks.
+    /// Reads the whole segment that begins with a change. Damaged changes become a gap, durably; intact ones
+    /// stay readable. Returns whether there was any damage. A segment that was dropped has none. Blocks.
     ///
     /// # Errors
     /// `Io`.
-    pub fn check_segment(&self, position: usize) -> Result<bool, ChangeLogError> {
+    pub fn check_segment(&self, first_seq: u64) -> Result<bool, ChangeLogError> {
         let sealed = {
             let mut state = self.inner.state.lock();
+            let Some(position) = state.starting_with(first_seq) else {
+                return Ok(false);
+            };
             if position + 1 < state.segments.len() {
                 let limit = self.limit(&mut state, position)?;
                 let segment = &mut state.segments[position];
                 let path = segment.path.clone();
                 let file = open_file(&*self.inner.disk, segment)?;
-                Some((file, path, limit, segment.first_seq))
+                Some((file, path, limit))
             } else {
                 None
             }
         };
         // Nobody writes to a full segment, so it is read without holding up anybody.
-        if let Some((file, path, limit, first_seq)) = sealed {
+        if let Some((file, path, limit)) = sealed {
             let header = SegmentHeader::read(&*file, &path)?;
             let runs = runs(
                 &mut Scanner::new(&*file, &path, HEADER_BYTES as u64, limit),
                 first_seq,
             )?;
             let mut state = self.inner.state.lock();
+            let Some(position) = state.starting_with(first_seq) else {
+                return Ok(false);
+            };
             let wanted = state.segments.get(position + 1).map_or(0, end_of_previous);
             if header.is_some() && is_whole(&runs, first_seq, wanted) {
                 return Ok(false);
@@ -62,10 +68,10 @@ impl ChangeLog {
             return self.isolate(&mut state, position).map(|()| true);
         }
         let mut state = self.inner.state.lock();
-        let (Some(segment), last_seq) = (state.segments.get(position), state.last_seq) else {
+        let Some(position) = state.starting_with(first_seq) else {
             return Ok(false);
         };
-        let (first_seq, path) = (segment.first_seq, segment.path.clone());
+        let (last_seq, path) = (state.last_seq, state.segments[position].path.clone());
         let limit = state.end;
         let file = open_file(&*self.inner.disk, &mut state.segments[position])?;
         let runs = runs(
@@ -184,7 +190,7 @@ impl ChangeLog {
     }
 
     /// Makes a segment's file. First removes one that a crash left from an earlier attempt.
-    fn create_anew(
+    pub(super) fn create_anew(
         &self,
         state: &State,
         path: &str,
@@ -202,7 +208,7 @@ impl ChangeLog {
     /// Returns the missing changes, oldest first.
     pub fn gaps(&self) -> Vec<Range<u64>> {
         let state = self.inner.state.lock();
-        let gaps = state.segments.iter().filter(|segment| segment.gap_from > 0);
+        let gaps = state.segments.iter().filter(|segment| segment.follows_gap());
         gaps.map(|segment| segment.gap_from..segment.first_seq).collect()
     }
 
@@ -219,7 +225,7 @@ impl ChangeLog {
         let position = state
             .segments
             .iter()
-            .position(|segment| segment.gap_from == first.first_seq);
+            .position(|segment| segment.follows_gap() && segment.gap_from == first.first_seq);
         let Some(position) = position.filter(|_| first.first_seq > 0) else {
             return Err(ChangeLogError::NotContiguous {
                 expected: state.last_seq + 1,
@@ -282,7 +288,7 @@ impl ChangeLog {
         let gap = state
             .segments
             .iter()
-            .find(|segment| segment.gap_from > 0 && segment.gap_from <= seq && seq < segment.first_seq)
+            .find(|segment| segment.follows_gap() && segment.gap_from <= seq && seq < segment.first_seq)
             .map(|segment| segment.gap_from);
         let keep = gap.unwrap_or(seq);
         // Newest first: the segments that are left after a crash have no hole.
@@ -336,7 +342,7 @@ impl ChangeLog {
 }
 
 /// Returns the change that must follow the last one of the segment before this one.
-fn end_of_previous(segment: &Segment) -> u64 {
+pub(super) fn end_of_previous(segment: &Segment) -> u64 {
     match segment.gap_from {
         0 => segment.first_seq,
         gap_from => gap_from,
@@ -376,7 +382,7 @@ fn runs(scanner: &mut Scanner<'_>, first_seq: u64) -> Result<Vec<Run>, ChangeLog
     Ok(runs)
 }
 
-fn rewrite_header(disk: &dyn crate::Disk, segment: &mut Segment) -> Result<(), FileError> {
+pub(super) fn rewrite_header(disk: &dyn crate::Disk, segment: &mut Segment) -> Result<(), FileError> {
     let header = SegmentHeader {
         first_seq: segment.first_seq,
         synced_seq: segment.first_seq - 1,

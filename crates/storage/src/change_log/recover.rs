@@ -32,7 +32,7 @@ struct End {
 pub(super) struct Recovered {
     /// State of the log; `None` when there is no usable segment at all.
     pub(super) state: Option<State>,
-    /// Files to remove, which contain only a torn tail.
+    /// Files to remove: dropped segments, oldest first, and files that contain only a torn tail.
     pub(super) useless: Vec<String>,
     pub(super) report: ChangeLogReport,
 }
@@ -81,8 +81,7 @@ pub(super) fn recover(
     } else {
         end.segment + 1
     };
-    let useless: Vec<String> = found.drain(kept..).map(|segment| segment.path).collect();
-    report.segments = kept;
+    let mut useless: Vec<String> = found.drain(kept..).map(|segment| segment.path).collect();
     let Some(last) = found.last() else {
         return Ok(Recovered {
             state: None,
@@ -112,12 +111,25 @@ pub(super) fn recover(
             segment.file = Some(found[scan_from + position].file.clone());
         }
     }
+    // A crash may have left segments that were dropped.
+    let dropped = segments.iter().rposition(Segment::is_beginning).unwrap_or(0);
+    useless.splice(0..0, segments.drain(..dropped).map(|segment| segment.path));
+    report.segments = segments.len();
+    if let Some((first, others)) = segments.split_first_mut() {
+        if !first.is_beginning() && first.first_seq > 1 {
+            // Nothing says that the files before this one were dropped, so they are lost.
+            first.gap_from = 1;
+        }
+        for segment in others.iter_mut().filter(|segment| segment.follows_gap()) {
+            segment.gap_from = segment.gap_from.max(first.first_seq);
+        }
+    }
     let state = State {
         segments,
         end: offset,
         last_seq: end.last_seq,
         synced_seq: synced_seq.max(end.synced_seq).min(end.last_seq),
-        unsynced_from: scan_from,
+        unsynced_from: scan_from.saturating_sub(dropped),
         replay: None,
         failure: None,
     };
@@ -234,12 +246,29 @@ fn inspect_segments(
         segments: found.len(),
         records: 0,
         bytes: found.iter().map(|segment| segment.size).sum(),
+        begins_at: 1,
         first_seq: 0,
         last_seq: 0,
         gaps: Vec::new(),
     };
+    let begins = |segment: &Candidate| {
+        segment
+            .header
+            .is_some_and(|header| header.gap_from == segment.first_seq)
+    };
+    // A crash may have left segments that were dropped.
+    let first = found.iter().rposition(begins).unwrap_or(0);
+    if let Some(segment) = found.get(first).filter(|segment| segment.first_seq > 1) {
+        contents.begins_at = if begins(segment) { segment.first_seq } else { 1 };
+        if contents.begins_at == 1 {
+            report.damage.push(format!(
+                "{directory} begins with change {}, and nothing says that the changes before it were dropped: a file is lost",
+                segment.first_seq
+            ));
+        }
+    }
     for (position, segment) in found.iter().enumerate() {
-        if let Some(header) = segment.header.filter(|header| header.gap_from > 0) {
+        if let Some(header) = segment.header.filter(SegmentHeader::follows_gap) {
             contents.gaps.push((header.gap_from, header.first_seq));
         } else if segment.header.is_none() && known_synced(&found, position, 0, segment.first_seq - 1)? {
             report.damage.push(format!(

@@ -31,11 +31,17 @@ pub(super) struct SegmentHeader {
     pub(super) first_seq: u64,
     /// The changes through this one were durable when the segment was made.
     pub(super) synced_seq: u64,
-    /// The changes from here to `first_seq` are in no segment; 0 when there is no such gap.
+    /// The changes from here to `first_seq` are in no segment; 0 when there is no such gap. Equal to
+    /// `first_seq` when all changes before this segment were dropped.
     pub(super) gap_from: u64,
 }
 
 impl SegmentHeader {
+    /// Returns whether changes before the segment are missing, and were not dropped.
+    pub(super) fn follows_gap(&self) -> bool {
+        self.gap_from > 0 && self.gap_from != self.first_seq
+    }
+
     pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);

@@ -9,7 +9,8 @@ use crate::{Disk, DiskFile, FileError};
 /// One segment of the change log.
 pub(super) struct Segment {
     pub(super) first_seq: u64,
-    /// The changes from here to `first_seq` are missing; 0 when none are.
+    /// The changes from here to `first_seq` are missing; 0 when none are. Equal to `first_seq` in a segment with
+    /// which the log begins, because everything before it was dropped.
     pub(super) gap_from: u64,
     pub(super) path: String,
     /// The open file, as long as it is written and not yet synced.
@@ -28,6 +29,18 @@ impl Segment {
             file,
             index,
         }
+    }
+}
+
+impl Segment {
+    /// Returns whether everything before this segment was dropped.
+    pub(super) fn is_beginning(&self) -> bool {
+        self.gap_from == self.first_seq
+    }
+
+    /// Returns whether changes before this segment are missing.
+    pub(super) fn follows_gap(&self) -> bool {
+        self.gap_from > 0 && !self.is_beginning()
     }
 }
 
@@ -95,6 +108,14 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Returns the position of the segment that begins with this change.
+    pub(super) fn starting_with(&self, first_seq: u64) -> Option<usize> {
+        let found = self
+            .segments
+            .binary_search_by_key(&first_seq, |segment| segment.first_seq);
+        found.ok()
+    }
+
     /// Returns the position of the segment that has this change, if one has it.
     pub(super) fn segment_of(&self, seq: u64) -> Option<usize> {
         self.segments
@@ -102,8 +123,12 @@ impl State {
             .checked_sub(1)
     }
 
-    /// Keeps the index of a full segment, and of at most `most` others like it.
-    pub(super) fn keep_index(&mut self, position: usize, index: Arc<Index>, most: usize) {
+    /// Keeps the index of the full segment that begins with this change, and of at most `most` others like it.
+    /// The segment may have been dropped since the index was built.
+    pub(super) fn keep_index(&mut self, first_seq: u64, index: Arc<Index>, most: usize) {
+        let Some(position) = self.starting_with(first_seq) else {
+            return;
+        };
         let active = self.segments.len() - 1;
         self.segments[position].index.get_or_insert(index);
         let full = &mut self.segments[..active];
@@ -120,14 +145,24 @@ impl State {
 
     /// Returns the first change of the newest run without a gap.
     pub(super) fn first_seq(&self) -> u64 {
-        let newest_gap = self.segments.iter().rev().find(|segment| segment.gap_from > 0);
+        let newest_gap = self.segments.iter().rev().find(|segment| segment.follows_gap());
         newest_gap
             .or(self.segments.first())
             .map_or(1, |segment| segment.first_seq)
     }
 
-    /// Fails if this change is in a gap.
+    /// Returns the first change that was not dropped. 1 when none was.
+    pub(super) fn begins_at(&self) -> u64 {
+        let first = self.segments.first().filter(|segment| segment.is_beginning());
+        first.map_or(1, |segment| segment.first_seq)
+    }
+
+    /// Fails if this change is in a gap, or was dropped.
     pub(super) fn check_gap(&self, seq: u64) -> Result<(), ChangeLogError> {
+        let begins_at = self.begins_at();
+        if seq < begins_at {
+            return Err(ChangeLogError::Dropped { begins_at });
+        }
         let next = self.segments.iter().find(|segment| segment.first_seq > seq);
         match next {
             Some(next) if next.gap_from > 0 && seq >= next.gap_from => Err(ChangeLogError::Gap {

@@ -266,6 +266,7 @@ enum Call {
     Crash,
     Reset(u64),
     Replay(u64),
+    Drop(u64),
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
@@ -275,6 +276,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         3 => Just(Call::Crash),
         1 => (1u64..60).prop_map(Call::Reset),
         2 => (0u64..30).prop_map(Call::Replay),
+        2 => (0u64..40).prop_map(Call::Drop),
     ];
     prop::collection::vec(call, 1..60)
 }
@@ -317,6 +319,14 @@ proptest! {
                 Call::Replay(back) => {
                     let from = records.len().saturating_sub(back as usize);
                     append(&log, &records[from..]);
+                }
+                Call::Drop(back) => {
+                    log.sync().unwrap();
+                    log.drop_before((log.last_seq() + 1).saturating_sub(back)).unwrap();
+                    let begins_at = log.begins_at();
+                    run_start = run_start.max(begins_at);
+                    records.retain(|record| record.first_seq >= begins_at);
+                    synced = records.len();
                 }
             }
             prop_assert_eq!(log.first_seq(), run_start);

@@ -4,13 +4,13 @@
 mod archived;
 mod moment;
 
-use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::archive::Archive;
 use holdfast_changes::as_of::{Reservation, Stock};
-use holdfast_client::{id_bytes, v1};
+use holdfast_client::{ClientError, id_bytes, v1};
 use serde_json::{Value, json};
 
 use self::moment::Moment;
-use super::changes::streams;
+use super::changes::{older, streams};
 use super::reservation::shown;
 use crate::arguments::ReservationArgs;
 use crate::context::Context;
@@ -25,8 +25,9 @@ pub(crate) struct AsOfArgs {
     /// history with --deadline
     #[arg(long, value_name = "TIME|SHARD:SEQ", value_parser = moment::moment, conflicts_with = "stale")]
     as_of: Option<Moment>,
-    /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as
-    /// they go, and only the rest from a node
+    /// With --as-of: read an archive of changes (a folder, file:///folder or s3://bucket/prefix) as far as
+    /// they go, and only the rest from a node. When left out, a registered archive is read if the nodes have
+    /// dropped the changes
     #[arg(long, value_name = "URL|FOLDER", requires = "as_of")]
     archive: Option<String>,
 }
@@ -48,6 +49,38 @@ pub(crate) struct AsOf<'a> {
     archive: Option<&'a str>,
 }
 
+/// The answer of a node, or the archive that has the changes which the nodes have dropped.
+enum Live<A> {
+    Answer(A),
+    Archived(Archive),
+}
+
+impl<A> Live<A> {
+    /// Returns the node's answer, or the archive that its refusal names.
+    fn of(answer: Result<A, ClientError>) -> anyhow::Result<Self> {
+        match answer {
+            Ok(answer) => Ok(Self::Answer(answer)),
+            Err(ClientError::Refused(refusal)) if !refusal.archives.is_empty() => {
+                let places = refusal
+                    .archives
+                    .iter()
+                    .map(|archive| older::open(&archive.location));
+                // The first that opens, or else the reason why the last one does not.
+                let mut found: Option<anyhow::Result<Archive>> = None;
+                for place in places {
+                    if !matches!(found, Some(Ok(_))) {
+                        found = Some(place);
+                    }
+                }
+                found
+                    .unwrap_or_else(|| Err(ClientError::Refused(refusal).into()))
+                    .map(Self::Archived)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 /// Prints the cells of a SKU as they stood; an empty warehouse means all warehouses.
 pub(crate) async fn stock(
     sku: &str,
@@ -55,22 +88,25 @@ pub(crate) async fn stock(
     asked: AsOf<'_>,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let (as_of, cells) = match asked.archive {
-        None => {
-            let request = v1::GetStockAsOfRequest {
-                sku: sku.to_owned(),
-                warehouse: warehouse.to_owned(),
-                at: Some(asked.moment.of_stock()),
-            };
-            let answer = context.client()?.get_stock_as_of(request).await?;
+    let request = v1::GetStockAsOfRequest {
+        sku: sku.to_owned(),
+        warehouse: warehouse.to_owned(),
+        at: Some(asked.moment.of_stock()),
+    };
+    let client = context.client()?;
+    let live = match asked.archive {
+        None => Live::of(client.get_stock_as_of(request).await)?,
+        Some(place) => Live::Archived(Archive::open_existing(place)?),
+    };
+    let (as_of, cells) = match live {
+        Live::Answer(answer) => {
             let as_of = answer.as_of.ok_or_else(without_moment)?;
             (as_of, answer.cells)
         }
-        Some(place) => {
-            let archive = Archive::open_existing(place, Format::Parquet)?;
+        Live::Archived(archive) => {
             let shard = match asked.moment {
                 Moment::Position(position) => position.shard,
-                Moment::LogTimeMs(_) => context.client()?.shard_of(sku).await?,
+                Moment::LogTimeMs(_) => client.shard_of(sku).await?,
             };
             let subject = Stock::new(sku, warehouse);
             let (as_of, stock) = archived::read(&archive, shard, asked.moment, subject, context).await??;
@@ -100,15 +136,17 @@ pub(crate) async fn reservation(
     asked: AsOf<'_>,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let parts = match asked.archive {
-        None => {
-            let request = v1::GetReservationAsOfRequest {
-                reservation: of.key(),
-                at: Some(asked.moment.of_reservation()),
-            };
-            context.client()?.get_reservation_as_of(request).await?.parts
-        }
-        Some(place) => archived_parts(place, of, asked.moment, context).await?,
+    let request = v1::GetReservationAsOfRequest {
+        reservation: of.key(),
+        at: Some(asked.moment.of_reservation()),
+    };
+    let live = match asked.archive {
+        None => Live::of(context.client()?.get_reservation_as_of(request).await)?,
+        Some(place) => Live::Archived(Archive::open_existing(place)?),
+    };
+    let parts = match live {
+        Live::Answer(answer) => answer.parts,
+        Live::Archived(archive) => archived_parts(&archive, of, asked.moment, context).await?,
     };
     let mut told = Vec::new();
     for part in &parts {
@@ -144,12 +182,11 @@ pub(crate) async fn reservation(
 }
 
 async fn archived_parts(
-    place: &str,
+    archive: &Archive,
     of: &ReservationArgs,
     moment: Moment,
     context: &Context,
 ) -> anyhow::Result<Vec<v1::ReservationPart>> {
-    let archive = Archive::open_existing(place, Format::Parquet)?;
     let shards: Vec<u32> = match (moment, of.shard) {
         (Moment::Position(position), _) => vec![position.shard],
         (Moment::LogTimeMs(_), Some(shard)) => vec![shard],
@@ -162,7 +199,7 @@ async fn archived_parts(
     // One after the other, because each needs the memory of one archived file.
     for shard in &shards {
         let subject = Reservation::new(id_bytes(of.reservation));
-        match archived::read(&archive, *shard, moment, subject, context).await? {
+        match archived::read(archive, *shard, moment, subject, context).await? {
             Ok((as_of, subject)) => {
                 parts.extend(subject.reservation().map(|reservation| v1::ReservationPart {
                     as_of: Some(as_of),

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Name of the backup
     #[arg(long)]
     name: String,
-    /// The old cluster's archive of Parquet files
+    /// The old cluster's archive
     #[arg(long, value_name = "URL|FOLDER")]
     archive: String,
     /// Place for the restored cluster's archive
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let backup = Backups::open_existing(&args.from)?.backup(&args.name).await?;
-    let old = Archive::open_existing(&args.archive, Format::Parquet)?;
+    let old = Archive::open_existing(&args.archive)?;
     let new = Archive::open(&args.to, Format::Parquet)?;
     let (cluster_id, shards) = (backup.manifest().cluster_id, &backup.manifest().shards);
     old.check_owner(cluster_id).await?;
@@ -72,8 +72,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 
 /// Copies a shard's changes up to the last one in the backup. Returns how many they are.
 async fn copy(old: &Archive, new: &Archive, shard: &ShardManifest) -> anyhow::Result<u64> {
-    let files = old.files(shard.shard).await?;
-    let archived = files.last().map_or(0, |file| file.last_seq);
+    let archived = old
+        .last_entry(shard.shard)
+        .await?
+        .map_or(0, |(entry, _)| entry.last_seq);
     anyhow::ensure!(
         archived >= shard.last_seq,
         "the archive ends with change {archived} of shard {}, before the backup's last change {}: what is missing is \
@@ -81,17 +83,20 @@ async fn copy(old: &Archive, new: &Archive, shard: &ShardManifest) -> anyhow::Re
         shard.shard,
         shard.last_seq
     );
-    let mut writer = new.writer(shard.shard, Cut::default()).await?;
+    let mut chain = old.chain(shard.shard).await?;
+    let mut entry = chain.next().await?;
+    let begins_with = entry.as_ref().map_or(1, |entry| entry.first_seq);
+    let mut writer = new.writer_from(shard.shard, begins_with, Cut::default()).await?;
     let mut copied = 0;
-    for file in files {
+    while let Some(file) = entry.filter(|file| file.first_seq <= shard.last_seq) {
         let from_seq = writer.next_seq();
-        if file.last_seq < from_seq || file.first_seq > shard.last_seq {
-            continue;
+        if from_seq <= file.last_seq {
+            let mut changes = old.read(&file).await?;
+            changes.retain(|change| from_seq <= change.seq && change.seq <= shard.last_seq);
+            copied += changes.len() as u64;
+            writer.push(changes).await?;
         }
-        let mut changes = old.read(&file).await?;
-        changes.retain(|change| from_seq <= change.seq && change.seq <= shard.last_seq);
-        copied += changes.len() as u64;
-        writer.push(changes).await?;
+        entry = chain.next().await?;
     }
     writer.flush().await?;
     anyhow::ensure!(

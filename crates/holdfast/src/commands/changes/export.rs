@@ -5,12 +5,11 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
-use holdfast_changes::archive::{Archive, Belongs, Cut, Format, Span, Spans, Writer};
+use holdfast_changes::archive::{Archive, Cut, Format, Span, Spans, Writer};
 use holdfast_client::{Client, id_bytes, v1};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::streams;
 use crate::arguments::duration;
@@ -19,15 +18,17 @@ use crate::context::Context;
 /// Arguments of `holdfast changes export`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Files are named by shard and range of changes, and written once:
-  changes/shard=0003/0003-00000000000000000001-00000000000000004096.parquet
+    after_help = "Files are named by shard, range of changes and hash, and written once. Manifest entries name them, and each
+carries the hash of the one before (docs/archive.md):
+  changes/shard=0003/day=2026-12-01/0003-00000000000000000001-00000000000000004096-0a1b2c3d4e5f6071.parquet
+  manifest/shard=0003/day=2026-12-01/0003-000000000001.json
 Running it again goes on behind the last file. The archive is of one cluster: another one, also one that was restored
 from a backup, refuses it. Several exports to one place do no harm. An object store takes its credentials, region and endpoint from
 the AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT variables (AWS_ALLOW_HTTP=true for http).
 
 Examples:
   holdfast changes export --to ./lake --format parquet
-  holdfast changes export --to s3://bucket/holdfast --format parquet --follow"
+  holdfast changes export --to s3://bucket/holdfast --follow --lock-days 180"
 )]
 pub(crate) struct Args {
     /// A folder, file:///folder or s3://bucket/prefix
@@ -45,9 +46,20 @@ pub(crate) struct Args {
     /// Close a file at the end of the entry that fills this many rows
     #[arg(long, value_name = "ROWS", default_value_t = Cut::default().rows as u64, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rows_per_file: u64,
-    /// With --follow: close a file when its oldest change has waited this long
+    /// Close a file at each border of this period of log time, and at the end of each UTC day
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    period: Duration,
+    /// With --follow: close a file when its oldest change has waited this long. Longer than --period, it
+    /// matters only while nothing new comes
+    #[arg(long, value_name = "TIME", default_value = "90s", value_parser = duration)]
     max_wait: Duration,
+    /// Lock each file against deletion (object lock, mode COMPLIANCE) until this many days after its log
+    /// time. Nobody can undo it. The bucket needs versions and object lock; a folder has no locks
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    lock_days: Option<u32>,
+    /// Let a new archive begin with the oldest change that the nodes still have, if that is not change 1
+    #[arg(long)]
+    from_oldest: bool,
 }
 
 /// Names of the formats on the command line.
@@ -70,17 +82,26 @@ impl From<FormatName> for Format {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
-    let archive = Archive::open(&args.to, args.format.into())?;
+    let mut archive = Archive::open(&args.to, args.format.into())?;
+    if let Some(days) = args.lock_days {
+        archive = archive.with_lock(days)?;
+    }
     let (positions, cluster_id) = streams::positions_and_cluster(client, args.shard).await?;
-    take(&archive, client, &positions, cluster_id).await?;
+    archive.belong_to(cluster_id, &spans(&positions)).await?;
     let cut = Cut {
         rows: usize::try_from(args.rows_per_file)?,
-        age: args.max_wait,
+        period: args.period,
+        max_wait: args.max_wait,
     };
     let stop = CancellationToken::new();
     let progress = progress();
     let shards = positions.iter().map(|position| async {
-        let mut writer = archive.writer(position.shard, cut).await?;
+        let first_seq = if args.from_oldest {
+            position.first_seq.max(1)
+        } else {
+            1
+        };
+        let mut writer = archive.writer_from(position.shard, first_seq, cut).await?;
         let until = (!args.follow).then_some(position.last_seq);
         let request = v1::TailChangesRequest {
             shard: position.shard,
@@ -96,54 +117,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     report(&writers, &args, context)
 }
 
-/// Claims the archive for this cluster, or refuses an archive of another cluster.
-async fn take(
-    archive: &Archive,
-    client: &Client,
-    positions: &[v1::ShardPosition],
-    cluster_id: Uuid,
-) -> anyhow::Result<()> {
-    let spans: Spans = positions
-        .iter()
-        .map(|position| {
-            let span = Span {
-                first_seq: position.first_seq,
-                last_seq: position.last_seq,
-            };
-            (position.shard, span)
-        })
-        .collect();
-    if archive.belong_to(cluster_id, &spans).await? == Belongs::Yes {
-        return Ok(());
-    }
-    // The archive does not name its cluster. Compare the last archived change of each shard with the
-    // cluster's stream.
-    for shard in spans.keys() {
-        let Some(file) = archive.files(*shard).await?.last().copied() else {
-            continue;
+/// Returns where each stream begins and ends.
+fn spans(positions: &[v1::ShardPosition]) -> Spans {
+    let span = |position: &v1::ShardPosition| {
+        let span = Span {
+            first_seq: position.first_seq,
+            last_seq: position.last_seq,
         };
-        let archived = archive.read(&file).await?.pop();
-        let request = v1::TailChangesRequest {
-            shard: *shard,
-            from_seq: file.last_seq,
-            ..v1::TailChangesRequest::default()
-        };
-        let mut messages = streams::through(client, request, file.last_seq);
-        let mut found = None;
-        while let Some(message) = messages.try_next().await? {
-            found = found.or(message
-                .changes
-                .into_iter()
-                .find(|change| change.seq == file.last_seq));
-        }
-        anyhow::ensure!(
-            archived.is_some() && archived == found,
-            "the archive does not say whose it is, and its change {} of shard {shard} is not the one of cluster {cluster_id}: \
-             it holds the history of another cluster; give a place of its own",
-            file.last_seq
-        );
-    }
-    Ok(archive.adopt(cluster_id).await?)
+        (position.shard, span)
+    };
+    positions.iter().map(span).collect()
 }
 
 /// Runs the export. When asked to stop, it first writes the changes that wait.
@@ -196,11 +179,6 @@ fn progress() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
-/// Returns the last change that is in the archive.
-fn archived_through(writer: &Writer) -> u64 {
-    writer.next_seq() - 1 - writer.waiting() as u64
-}
-
 fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::Result<()> {
     let files: u64 = writers.iter().map(|(_, writer)| writer.written().files).sum();
     let changes: u64 = writers.iter().map(|(_, writer)| writer.written().changes).sum();
@@ -209,10 +187,12 @@ fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::
             .iter()
             .map(|(shard, writer)| {
                 let written = writer.written();
-                let through_seq = archived_through(writer);
+                let through_seq = writer.archived_through();
                 json!({
                     "shard": shard, "through_seq": through_seq,
                     "files": written.files, "changes": written.changes,
+                    "head_entry": writer.head().map(|head| head.entry),
+                    "head": writer.head().map(|head| head.sha256.to_string()),
                 })
             })
             .collect();
@@ -221,19 +201,12 @@ fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::
         return Ok(());
     }
     for (shard, writer) in writers {
-        let through = archived_through(writer);
+        let through = writer.archived_through();
         let written = writer.written();
         context.output.line(format!(
             "shard {shard}: through change {through}, {} new in {} files",
             written.changes, written.files
         ))?;
-    }
-    let waiting: usize = writers.iter().map(|(_, writer)| writer.waiting()).sum();
-    if waiting > 0 {
-        context.output.note(format!(
-            "{waiting} changes belong to files that another export has begun: that export, or the next one, \
-             will write them"
-        ));
     }
     context.output.line(format!(
         "{changes} changes in {files} new files below {}",

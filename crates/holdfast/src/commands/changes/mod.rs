@@ -1,6 +1,8 @@
-//! `holdfast changes`: reads the change stream.
+//! `holdfast changes`: reads the change stream, and registers who reads it.
 
+mod consumers;
 mod export;
+pub(crate) mod older;
 mod positions;
 pub(crate) mod streams;
 mod tail;
@@ -14,7 +16,8 @@ use crate::context::Context;
 #[command(after_help = "Examples:
   holdfast changes tail --follow
   holdfast changes export --to ./lake --format parquet
-  holdfast changes positions")]
+  holdfast changes positions
+  holdfast changes consumers list")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -29,6 +32,8 @@ enum Action {
     Export(export::Args),
     /// Show where the stream of each shard begins and ends
     Positions(positions::Args),
+    /// Show and register the consumers for which nodes keep changes
+    Consumers(consumers::Args),
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
@@ -36,5 +41,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Action::Tail(args) => tail::run(args, context).await,
         Action::Export(args) => export::run(args, context).await,
         Action::Positions(args) => positions::run(args, context).await,
+        Action::Consumers(args) => consumers::run(args, context).await,
     }
 }

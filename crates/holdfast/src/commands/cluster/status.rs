@@ -66,6 +66,14 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
             disk.low_below_bytes >> 20
         ));
     }
+    for (shard, consumer) in held_back(&topology, &statuses) {
+        context.output.note(format!(
+            "the required consumer `{}` is {} changes and {} behind in shard {shard}: nodes keep what it has not passed, and their disks fill",
+            consumer.name,
+            consumer.lag_changes,
+            uptime(consumer.lag_ms)
+        ));
+    }
     let leaderless = topology
         .shards
         .iter()
@@ -120,6 +128,30 @@ fn halted(statuses: &[NodeStatus]) -> Vec<(u64, u32, &v1::Halt)> {
         );
     }
     halted
+}
+
+/// Time in milliseconds after which a required consumer that has not passed a change is worth a warning.
+const BEHIND_MS: u64 = 15 * 60 * 1_000;
+
+/// Returns the required consumers that are far behind, with their shard, as the leaders see them.
+fn held_back<'a>(
+    topology: &v1::GetTopologyResponse,
+    statuses: &'a [NodeStatus],
+) -> Vec<(u32, &'a v1::ConsumerLag)> {
+    let mut held_back = Vec::new();
+    for (node, status) in statuses {
+        let leads = |shard: u32| {
+            let found = topology.shards.iter().find(|known| known.shard == shard);
+            found.is_some_and(|known| known.leader_node_id == node.node_id)
+        };
+        let replicas = status.iter().flat_map(|status| &status.replicas);
+        for replica in replicas.filter(|replica| leads(replica.shard)) {
+            let late = replica.consumers.iter();
+            let late = late.filter(|consumer| consumer.required && consumer.lag_ms > BEHIND_MS);
+            held_back.extend(late.map(|consumer| (replica.shard, consumer)));
+        }
+    }
+    held_back
 }
 
 /// Returns the disks that have little space: node, how much.
@@ -208,6 +240,16 @@ fn status_json(topology: &v1::GetTopologyResponse, statuses: &[NodeStatus]) -> V
     })
 }
 
+fn consumer_json(consumer: &v1::ConsumerLag) -> Value {
+    json!({
+        "name": consumer.name,
+        "required": consumer.required,
+        "lag_changes": consumer.lag_changes,
+        "lag_ms": consumer.lag_ms,
+        "advanced_ago_ms": consumer.advanced_ago_ms,
+    })
+}
+
 fn node_status_json(status: &v1::GetNodeStatusResponse) -> Value {
     let replicas: Vec<Value> = status
         .replicas
@@ -226,6 +268,8 @@ fn node_status_json(status: &v1::GetNodeStatusResponse) -> Value {
                 "live_reservations": replica.live_reservations,
                 "log_time_ms": replica.log_time_ms,
                 "rules": replica.rules.max(1),
+                "first_change_seq": replica.first_change_seq,
+                "consumers": replica.consumers.iter().map(consumer_json).collect::<Vec<_>>(),
                 "halt": replica.halt.as_ref().map(deciding::halt_json),
             })
         })

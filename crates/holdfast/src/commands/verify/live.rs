@@ -3,19 +3,27 @@
 
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
+use holdfast_changes::archive::Archive;
 use holdfast_changes::verify::{ShardReplay, Verifier};
 use holdfast_client::{Client, v1};
 use indicatif::ProgressBar;
 
 use super::super::changes::streams;
+use super::archived::replay_files;
 
 pub(super) async fn verify(
     client: &Client,
     position: &v1::ShardPosition,
+    older: Option<&Archive>,
     verifier: &mut Verifier,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
     let mut replay = verifier.shard(position.shard);
+    if let Some(archive) = older {
+        // The archive goes further than the first change on the nodes, which may drop more meanwhile.
+        let mut chain = archive.chain(position.shard).await?;
+        replay_files(archive, &mut chain, position.last_seq, &mut replay, progress).await?;
+    }
     catch_up(client, position.shard, position.last_seq, &mut replay, progress).await?;
     compare(client, position.shard, &mut replay, progress).await?;
     replay.end()?;

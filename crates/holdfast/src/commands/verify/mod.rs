@@ -7,7 +7,7 @@ mod unsettled;
 use holdfast_changes::verify::{Report, Verifier};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::changes::streams;
+use super::changes::{older, streams};
 use crate::context::Context;
 
 /// Arguments of `holdfast verify`.
@@ -17,7 +17,7 @@ use crate::context::Context;
 oversold, lost, doubled or out of sequence, and whether orders over several shards are all or nothing. Then it compares
 each cell with the live stock, at exactly the same change. The cluster may be at work meanwhile: what is on its way
 between shards is followed until it is settled. The exit code is 1 when anything was found. What does not fit into
-memory waits in temporary files below TMPDIR.
+memory waits in temporary files below TMPDIR. Changes that the nodes have dropped are read from the registered archive.
 
 Examples:
   holdfast verify
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Only this shard
     #[arg(long)]
     shard: Option<u32>,
-    /// Read archived Parquet files instead of the streams: a folder, file:///folder or s3://bucket/prefix.
+    /// Read an archive instead of the streams: a folder, file:///folder or s3://bucket/prefix.
     /// The live stock is not compared
     #[arg(long, value_name = "URL|FOLDER")]
     archive: Option<String>,
@@ -42,10 +42,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         None => {
             let client = context.client()?;
             let positions = streams::positions(client, args.shard).await?;
+            let older = older::archive(context, &positions, None).await?;
             progress.set_length(positions.iter().map(|position| position.last_seq).sum());
             for position in positions {
                 progress.set_message(format!("shard {}", position.shard));
-                live::verify(client, &position, &mut verifier, &progress).await?;
+                let older = older.as_ref().filter(|_| position.first_seq > 1);
+                live::verify(client, &position, older, &mut verifier, &progress).await?;
             }
             progress.set_message("orders");
             unsettled::follow(client, &mut verifier).await?;

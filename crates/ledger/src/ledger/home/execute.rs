@@ -249,7 +249,7 @@ impl Ledger {
             }
             spent += match self.rules {
                 Rules::First => 1,
-                Rules::Second => (recording.changes.len() - changes_before).max(1),
+                Rules::Second | Rules::Third => (recording.changes.len() - changes_before).max(1),
             };
         }
         Ok(())

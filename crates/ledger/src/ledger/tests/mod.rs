@@ -1,6 +1,7 @@
 //! Small stories with one claim each. The property tests in `tests/` cover the rest.
 
 mod backorder;
+mod consumers;
 mod deficit;
 mod edges;
 mod forgetting;

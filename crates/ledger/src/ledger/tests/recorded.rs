@@ -24,6 +24,13 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/record
 /// The histories of the first release, by the first rules. This file is never written again.
 const FIRST_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/recorded_first.bin");
 
+/// The histories by the first and the second rules that were recorded before there were others. This file is
+/// never written again.
+const SECOND_FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/ledger/tests/recorded_second.bin"
+);
+
 /// The largest history that is recorded, in bytes. A longer one shows nothing that shorter ones do not.
 const MAX_BYTES: usize = 4_096;
 
@@ -103,6 +110,7 @@ fn recorded() -> Vec<History> {
             let read =
                 |file| -> Vec<History> { postcard::from_bytes(&std::fs::read(file).unwrap()).unwrap() };
             let mut all = read(FIRST_FILE);
+            all.extend(read(SECOND_FILE));
             all.extend(read(FILE));
             all
         }
@@ -139,10 +147,13 @@ fn name(action: &Action) -> &'static str {
         Action::Dispatch { .. } => "Dispatch",
         Action::AdoptRules { .. } => "AdoptRules",
         Action::Seal => "Seal",
+        Action::RegisterConsumer { .. } => "RegisterConsumer",
+        Action::AdvanceConsumer { .. } => "AdvanceConsumer",
+        Action::RemoveConsumer { .. } => "RemoveConsumer",
     }
 }
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 30] = [
     "Reserve",
     "Extend",
     "Commit",
@@ -170,6 +181,9 @@ const NAMES: [&str; 27] = [
     "Dispatch",
     "AdoptRules",
     "Seal",
+    "RegisterConsumer",
+    "AdvanceConsumer",
+    "RemoveConsumer",
 ];
 
 #[test]

@@ -41,12 +41,18 @@ fn a_snapshot_keeps_the_rules_and_that_of_the_first_rules_is_as_the_first_releas
 }
 
 #[test]
-fn a_snapshot_is_refused_when_it_says_the_first_rules_in_the_layout_of_later_ones() {
-    let story = Story::by(Rules::Second);
-    let mut bytes = story.ledger.encode();
-    bytes[1] = 0;
-    let refused = Ledger::decode(&bytes).unwrap_err();
-    assert!(refused.contains("first rules"), "{refused}");
-    bytes[1] = 200;
-    assert!(Ledger::decode(&bytes).is_err());
+fn a_snapshot_is_refused_when_it_says_other_rules_than_those_of_its_layout() {
+    for (rules, others) in [(Rules::Second, [0, 2]), (Rules::Third, [0, 1])] {
+        let whole = Story::by(rules).ledger.encode();
+        for other in others {
+            let mut bytes = whole.clone();
+            bytes[1] = other;
+            let refused = Ledger::decode(&bytes).unwrap_err();
+            let expected = format!("the layout is that of rules {}", rules.number());
+            assert!(refused.contains(&expected), "{refused}");
+        }
+        let mut unknown = whole.clone();
+        unknown[1] = 200;
+        assert!(Ledger::decode(&unknown).is_err());
+    }
 }

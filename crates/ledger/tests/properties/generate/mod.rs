@@ -64,6 +64,12 @@ pub(crate) enum DraftAction {
         counted: i64,
         as_of: DraftPosition,
     },
+    /// An advance of a consumer through an earlier command.
+    Advance {
+        name: ConsumerName,
+        location: ConsumerLocation,
+        through: DraftPosition,
+    },
     /// A command on a transfer, counted from the last. `usize::MAX` is one that never existed.
     OnTransfer(usize, ToTransfer),
 }
@@ -307,7 +313,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         12 => (prop_oneof![30 => 0..5_usize, 1 => Just(usize::MAX)], transition()).prop_map(|(back, what)| DraftAction::On(back, what)),
         8 => movement().prop_map(DraftAction::Ready),
         3 => planning().prop_map(DraftAction::Ready),
-        1 => select(vec![Rules::First, Rules::Second])
+        2 => consumer(),
+        1 => select(Rules::KNOWN.to_vec())
             .prop_map(|rules| DraftAction::Ready(Action::AdoptRules { rules })),
         2 => (prop_oneof![30 => 0..3_usize, 1 => Just(usize::MAX)], to_transfer())
             .prop_map(|(back, what)| DraftAction::OnTransfer(back, what)),
@@ -321,6 +328,21 @@ fn draft() -> impl Strategy<Value = Draft> {
         9 => (offset, reason, details(), action)
             .prop_map(|(id_offset_ms, reason, details, action)| Draft::New { id_offset_ms, reason, details, action }),
         1 => (0..30_usize, changed()).prop_map(|(back, changed)| Draft::Again { back, changed }),
+    ]
+}
+
+fn consumer() -> impl Strategy<Value = DraftAction> {
+    let name = || select(vec!["archive", "redis"]).prop_map(|name| ConsumerName::new(name).unwrap());
+    let location =
+        || select(vec!["", "/archive"]).prop_map(|location| ConsumerLocation::new(location).unwrap());
+    let ready = |action| DraftAction::Ready(action);
+    prop_oneof![
+        3 => (name(), any::<bool>(), location()).prop_map(move |(name, required, location)| {
+            ready(Action::RegisterConsumer { name, required, location })
+        }),
+        5 => (name(), location(), position())
+            .prop_map(|(name, location, through)| DraftAction::Advance { name, location, through }),
+        1 => name().prop_map(move |name| ready(Action::RemoveConsumer { name })),
     ]
 }
 

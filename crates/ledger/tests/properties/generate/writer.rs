@@ -305,6 +305,15 @@ impl Writer {
                     as_of_seq: Some(as_of_seq),
                 }
             }
+            DraftAction::Advance {
+                name,
+                location,
+                through,
+            } => Action::AdvanceConsumer {
+                name: name.clone(),
+                location: location.clone(),
+                through_seq: self.position(*through),
+            },
             DraftAction::OnTransfer(steps, what) => {
                 let known = (*steps != usize::MAX)
                     .then(|| back(&self.transfers, *steps))

@@ -26,6 +26,41 @@ impl Model {
             | Action::Dispatch { .. }
             | Action::AdoptRules { .. }
             | Action::Seal => invalid(),
+            // Handled before, in `run`.
+            Action::AdvanceConsumer { .. } => invalid(),
+            Action::RegisterConsumer {
+                name,
+                required,
+                location,
+            } => {
+                let now_ms = self.now_ms;
+                let here = self.consumers.iter().position(|known| known.name == *name);
+                if here.is_none() && self.consumers.len() == 32 {
+                    return Err(Refusal::LimitReached {
+                        what: "consumers".to_owned(),
+                        limit: 32,
+                    });
+                }
+                let mut consumer = match here {
+                    Some(at) => self.consumers.remove(at),
+                    None => super::new_consumer(name, location, now_ms),
+                };
+                if consumer.location != *location {
+                    consumer = super::new_consumer(name, location, now_ms);
+                }
+                consumer.required = *required;
+                self.consumers.push(consumer);
+                self.consumers.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(stocked(None))
+            }
+            Action::RemoveConsumer { name } => {
+                let before = self.consumers.len();
+                self.consumers.retain(|known| known.name != *name);
+                match self.consumers.len() < before {
+                    true => Ok(stocked(None)),
+                    false => Err(Refusal::UnknownConsumer { name: name.clone() }),
+                }
+            }
             Action::Reserve {
                 storefront,
                 lines,

@@ -95,6 +95,8 @@ pub(crate) struct Model {
     pub(crate) transfers: BTreeMap<TransferId, transfer::Transfer>,
     /// The quantity and the date. With a quantity of 0, nothing is expected any more.
     pub(crate) supplies: BTreeMap<(Key, SupplyId), (i64, u64)>,
+    /// Registered consumers, in order of their names.
+    pub(crate) consumers: Vec<ConsumerView>,
     done: BTreeMap<OperationId, (Command, Success)>,
     shelves: BTreeMap<Key, late::Shelf>,
     /// The change since which counts are remembered.
@@ -108,6 +110,17 @@ pub(crate) struct Model {
 
 pub(super) fn invalid<T>() -> Result<T, Refusal> {
     Err(Refusal::InvalidRequest(String::new()))
+}
+
+/// Returns a consumer that was registered at this log time.
+pub(super) fn new_consumer(name: &ConsumerName, location: &ConsumerLocation, now_ms: u64) -> ConsumerView {
+    ConsumerView {
+        name: name.clone(),
+        required: false,
+        location: location.clone(),
+        through_seq: 0,
+        advanced_at_ms: now_ms,
+    }
 }
 
 pub(super) fn short<T>(sku: &Sku, requested: i64, available: i64) -> Result<T, Refusal> {
@@ -161,6 +174,7 @@ impl Model {
             reservations: BTreeMap::new(),
             transfers: BTreeMap::new(),
             supplies: BTreeMap::new(),
+            consumers: Vec::new(),
             done: BTreeMap::new(),
             shelves: BTreeMap::new(),
             counts_since: 0,
@@ -236,6 +250,26 @@ impl Model {
         if self.rules < Rules::Second && !is_known() {
             return invalid();
         }
+        let names_consumer = matches!(
+            command.action,
+            Action::RegisterConsumer { .. } | Action::AdvanceConsumer { .. } | Action::RemoveConsumer { .. }
+        );
+        if names_consumer && self.rules < Rules::Third {
+            return invalid();
+        }
+        if let Action::AdvanceConsumer {
+            name,
+            location,
+            through_seq,
+        } = &command.action
+        {
+            let replayed = !self.advance(name, location, *through_seq)?;
+            return Ok(Success::Stocked {
+                position: self.position,
+                replayed,
+                cell: None,
+            });
+        }
         if let Action::AdoptRules { rules } = command.action {
             let replayed = rules <= self.rules;
             if !replayed {
@@ -284,6 +318,33 @@ impl Model {
         let done = (command.clone(), success.clone());
         self.done.insert(command.operation_id, done);
         Ok(success)
+    }
+
+    /// Moves a consumer forward. Returns whether it moved.
+    fn advance(
+        &mut self,
+        name: &ConsumerName,
+        location: &ConsumerLocation,
+        through_seq: u64,
+    ) -> Result<bool, Refusal> {
+        let Some(consumer) = self.consumers.iter_mut().find(|known| known.name == *name) else {
+            return Err(Refusal::UnknownConsumer { name: name.clone() });
+        };
+        if consumer.location != *location {
+            return invalid();
+        }
+        if through_seq > self.last_seq {
+            return Err(Refusal::PositionInFuture {
+                as_of_seq: through_seq,
+                last_seq: self.last_seq,
+            });
+        }
+        let moves = consumer.through_seq < through_seq;
+        if moves {
+            consumer.through_seq = through_seq;
+            consumer.advanced_at_ms = self.now_ms;
+        }
+        Ok(moves)
     }
 
     pub(super) fn check_held(&self, id: &ReservationId) -> Result<(), Refusal> {

@@ -22,7 +22,9 @@ fn change(seq: u64, reference: &str) -> Change {
 
 fn json(rows: &Rows) -> Vec<serde_json::Value> {
     let text = std::str::from_utf8(&rows.text).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -45,11 +47,7 @@ fn integers_beyond_those_of_floats_stay_exact() {
 
 #[test]
 fn a_time_that_snowflake_cannot_read_names_its_change() {
-    for (log_time_ms, expires_at_ms) in [
-        (u64::MAX, 0),
-        (253_402_300_800_000, 0),
-        (0, i64::MAX as u64),
-    ] {
+    for (log_time_ms, expires_at_ms) in [(u64::MAX, 0), (253_402_300_800_000, 0), (0, i64::MAX as u64)] {
         let mut wrong = change(9, "");
         wrong.log_time_ms = log_time_ms;
         wrong.reservation = Some(ReservationEffect {

@@ -2,7 +2,7 @@
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
-use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::archive::Archive;
 use holdfast_client::v1;
 use holdfast_feeds::import::ArchiveFailure;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ pub(super) async fn open(place: Option<&str>, cluster_id: &[u8]) -> anyhow::Resu
     let Some(place) = place else {
         return Ok(None);
     };
-    let archive = Archive::open_existing(place, Format::Parquet)?;
+    let archive = Archive::open_existing(place)?;
     archive.check_owner(Uuid::from_slice(cluster_id)?).await?;
     Ok(Some(archive))
 }
@@ -26,12 +26,17 @@ pub(super) fn files_from(
     shard: u32,
     from_seq: u64,
 ) -> BoxStream<'_, Result<Vec<v1::Change>, ArchiveFailure>> {
-    stream::once(archive.files(shard))
-        .map_ok(move |files| {
-            let needed = files.into_iter().filter(move |file| file.last_seq >= from_seq);
-            stream::iter(needed).then(move |file| async move { archive.read(&file).await })
+    let needed = stream::once(archive.chain(shard))
+        .map_ok(|chain| {
+            stream::try_unfold(chain, |mut chain| async {
+                let entry = chain.next().await?;
+                Ok(entry.map(|entry| (entry, chain)))
+            })
         })
         .try_flatten()
+        .try_filter(move |entry| std::future::ready(entry.last_seq >= from_seq));
+    needed
+        .and_then(move |entry| async move { archive.read(&entry).await })
         .err_into()
         .boxed()
 }

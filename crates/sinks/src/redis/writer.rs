@@ -1,0 +1,222 @@
+//! Writes the changes of one shard into the view.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use holdfast_api::v1::Change;
+use redis::{Script, cmd};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::generation::{Generations, check_cluster};
+use super::keys::Keys;
+use super::view::{Batch, Call};
+use crate::sink::{Position, SinkError, Writer};
+
+/// The script that applies a batch.
+pub(crate) const APPLY: &str = include_str!("apply.lua");
+/// The changes that one call of the script applies, at least one entry. Redis answers nobody else meanwhile.
+const CHANGES_A_CALL: usize = 256;
+/// How often a writer looks whether another generation has become live.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct RedisWriter {
+    connection: Connection,
+    generations: Generations,
+    keys: Keys,
+    script: Script,
+    shard: u32,
+    cluster: String,
+    opened_at: Position,
+    at: Position,
+    /// Whether it writes to whatever generation is live, and not to one that was asked for.
+    follows_live: bool,
+    is_live: bool,
+    looked_at: Instant,
+}
+
+impl RedisWriter {
+    pub(crate) fn new(
+        connection: Connection,
+        generations: Generations,
+        keys: Keys,
+        shard: u32,
+        cluster_id: Uuid,
+        at: Position,
+        follows_live: bool,
+    ) -> Self {
+        Self {
+            connection,
+            generations,
+            keys,
+            script: Script::new(APPLY),
+            shard,
+            cluster: cluster_id.to_string(),
+            opened_at: at,
+            at,
+            follows_live,
+            is_live: false,
+            looked_at: Instant::now(),
+        }
+    }
+
+    /// Goes over to another generation when it has become live: the writer must be opened again.
+    async fn look_which_is_live(&mut self) -> Result<(), SinkError> {
+        if !self.follows_live || self.looked_at.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked_at = Instant::now();
+        let live = self.generations.live(&mut self.connection).await?;
+        self.is_live = live == Some(self.keys.generation());
+        let followed = match live {
+            Some(live) => Some(live),
+            None => self.generations.building(&mut self.connection).await?,
+        };
+        if followed != Some(self.keys.generation()) {
+            return Err(SinkError::Moved {
+                through_seq: 0,
+                expected_seq: self.at.through_seq,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Writer for RedisWriter {
+    fn opened_at(&self) -> Position {
+        self.opened_at
+    }
+
+    async fn write(&mut self, changes: &[Change]) -> Result<(), SinkError> {
+        let mut rest = changes;
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(end_of_part(rest));
+            rest = later;
+            let batch = Batch::of(part)?;
+            let call = batch.call(&self.keys, self.shard, &self.cluster, self.at.through_seq);
+            let reached = run(&mut self.connection, &self.script, &call).await?;
+            let Some(last) = part.last() else { continue };
+            if reached != last.seq.to_string() {
+                return Err(SinkError::Moved {
+                    through_seq: reached.parse().unwrap_or_default(),
+                    expected_seq: self.at.through_seq,
+                });
+            }
+            self.at = Position {
+                through_seq: last.seq,
+                log_time_ms: last.log_time_ms,
+            };
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<Position, SinkError> {
+        self.look_which_is_live().await?;
+        Ok(self.at)
+    }
+
+    async fn current(&mut self, at_ms: u64) -> Result<(), SinkError> {
+        let doing = "write the view's age";
+        let mut command = cmd("HSET");
+        command
+            .arg(self.keys.shard(self.shard))
+            .arg("current_at_ms")
+            .arg(at_ms);
+        command.arg("cluster").arg(&self.cluster);
+        let _: i64 = self.connection.ask(doing, &command).await?;
+        if self.follows_live && !self.is_live {
+            let number = self.keys.generation();
+            self.generations
+                .ready(&mut self.connection, number, self.shard)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Calls the script. Returns the change at which the shard is afterwards.
+///
+/// # Errors
+/// [`SinkError::OtherCluster`], or Redis fails.
+pub(crate) async fn run(
+    connection: &mut Connection,
+    script: &Script,
+    call: &Call,
+) -> Result<String, SinkError> {
+    let mut invocation = script.prepare_invoke();
+    for key in &call.keys {
+        invocation.key(key);
+    }
+    for argument in &call.arguments {
+        invocation.arg(argument);
+    }
+    connection.invoke("write changes", &invocation).await
+}
+
+/// Returns how many changes go into one call: whole entries, at least one.
+fn end_of_part(changes: &[Change]) -> usize {
+    let ends = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| change.entry_offset + 1 == change.entry_changes);
+    let mut end = changes.len();
+    for (at, _) in ends {
+        end = at + 1;
+        if end >= CHANGES_A_CALL {
+            break;
+        }
+    }
+    end
+}
+
+/// Reads the position of a shard.
+///
+/// # Errors
+/// [`SinkError::OtherCluster`], or Redis fails.
+pub(crate) async fn position(
+    connection: &mut Connection,
+    keys: &Keys,
+    shard: u32,
+    cluster_id: Uuid,
+) -> Result<Position, SinkError> {
+    let mut command = cmd("HMGET");
+    command
+        .arg(keys.shard(shard))
+        .arg(&["cluster", "seq", "log_time_ms"]);
+    let (cluster, seq, log_time): (Option<String>, Option<u64>, Option<u64>) =
+        connection.ask("read how far the view is", &command).await?;
+    if let Some(cluster) = cluster {
+        check_cluster(&cluster, cluster_id)?;
+    }
+    Ok(Position {
+        through_seq: seq.unwrap_or_default(),
+        log_time_ms: log_time.unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(sizes: &[u32]) -> Vec<Change> {
+        let of = |size: &u32| {
+            let size = *size;
+            (0..size).map(move |entry_offset| Change {
+                entry_offset,
+                entry_changes: size,
+                ..Change::default()
+            })
+        };
+        sizes.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn a_call_has_whole_entries() {
+        assert_eq!(end_of_part(&entries(&[1, 1])), 2);
+        assert_eq!(end_of_part(&entries(&[1_000, 1])), 1_000);
+        assert_eq!(end_of_part(&entries(&[255, 10, 10])), 265);
+        assert_eq!(end_of_part(&entries(&[256, 10])), 256);
+    }
+}
