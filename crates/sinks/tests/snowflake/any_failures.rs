@@ -94,7 +94,7 @@ fn any_sequence_of_failures_ends_with_each_row_once_and_in_order() {
     let account = std::cell::RefCell::new(account);
     let case = (prop::collection::vec(fault(), 0..12), 0_u32..4, lives());
     let mut runner = TestRunner::new(Config {
-        cases: 96,
+        cases: 48,
         failure_persistence: None,
         ..Config::default()
     });
