@@ -214,6 +214,10 @@ impl Snowflake {
         one.open(Some(token.to_owned()));
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of the account, which a test moves"
+    )]
     pub(crate) fn now_s(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(now.as_secs()).unwrap_or(i64::MAX) + self.clock_ahead_s
