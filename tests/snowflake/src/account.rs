@@ -1,4 +1,4 @@
-//! Who may do what: the keys of the user, and tokens.
+//! The keys of the user, and tokens that they sign.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};

@@ -17,12 +17,12 @@ pub(crate) struct Rowset {
     pub(crate) fate: Fate,
 }
 
-/// What becomes of an accepted append.
+/// The end of an accepted append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Committed,
     Discarded,
-    /// Committed without its first row.
+    /// The first row vanishes, and the others are committed.
     LosesRow,
 }
 

@@ -1,19 +1,19 @@
-//! A server that plays Snowpipe Streaming (high performance) as its pages describe the REST interface, with its
-//! failures. Tests of sinks start it.
+//! A server that plays Snowpipe Streaming (high performance) as its pages describe the REST interface, with
+//! its failures. Tests of sinks start it.
 //!
-//! It refuses what Snowflake refuses: a token that is not signed by a key of the user, or is too old or from the
-//! future; a host with underscores; continuation tokens out of order; requests that are too large or too many;
-//! rows that do not fit the table. It notes each broken rule ([`Snowflake::violations`]), so a test can demand
-//! that there is none.
+//! It refuses what Snowflake refuses: a token that no key of the user has signed, or that is too old or from
+//! the future; a host with underscores; continuation tokens out of order; requests that are too large or too
+//! many; rows that do not fit the table. It notes each broken rule ([`Snowflake::violations`]), so a test can
+//! demand that there is none.
 //!
-//! - [`Server`] listens, stops and starts again. What it plays, [`Snowflake`], outlives a restart.
+//! - [`Server`] listens, stops and starts again. The account that it plays, [`Snowflake`], outlives that.
 //! - [`Fault`] is one failure that a test orders.
-//! - `account.rs` checks tokens, `channel.rs` keeps channels, `table.rs` has rows and columns, `rates.rs` counts
-//!   what is limited, and `http.rs` has the addresses.
+//! - `account.rs` checks tokens, `channel.rs` keeps channels, `table.rs` has rows and columns, `rates.rs`
+//!   counts the rates, and `http.rs` has the addresses.
 //!
-//! Sources: the pages of docs.snowflake.com on the REST endpoints, the limitations, the error handling and the
-//! error tables of Snowpipe Streaming, and on key-pair authentication. Where a page says nothing (the lifetime
-//! of a scoped token, the form of its answer), [`Options`] has a setting.
+//! Sources: the pages of docs.snowflake.com on the REST endpoints, the limitations, the error handling and
+//! the error tables of Snowpipe Streaming, and on key-pair authentication. Where a page says nothing (the
+//! lifetime of a scoped token, the form of its answer), [`Options`] has a setting.
 
 mod account;
 mod channel;

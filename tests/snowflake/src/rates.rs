@@ -1,4 +1,4 @@
-//! What one channel sends in a second.
+//! The rates of one channel.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -61,6 +61,7 @@ impl Server {
     /// Stops listening, and breaks every connection. What was accepted stays.
     pub fn stop(&mut self) {
         if let Some(running) = self.running.take() {
+            self.with(|snowflake| snowflake.stopped = true);
             // Sent without waiting: the thread ends when the server has stopped.
             drop(running.handle.stop(false));
             let _ = running.thread.join();
@@ -72,6 +73,7 @@ impl Server {
     /// # Panics
     /// When it cannot listen.
     pub fn start_again(&mut self) {
+        self.with(|snowflake| snowflake.stopped = false);
         let listener = TcpListener::bind(self.address).expect("the port is ours");
         let shared = Arc::clone(&self.shared);
         let (started, starting) = mpsc::channel();

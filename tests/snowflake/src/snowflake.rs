@@ -54,6 +54,8 @@ pub struct Snowflake {
     pub clock_ahead_s: i64,
     /// How many looks at a channel (questions for its status, attempts to open it) an append waits for.
     pub commit_after_looks: u32,
+    /// Whether the server has stopped. A connection that outlives it by a moment is broken.
+    pub(crate) stopped: bool,
     table: Table,
     channels: BTreeMap<String, Channel>,
     rows: Vec<Row>,
@@ -107,6 +109,7 @@ impl Snowflake {
             options,
             clock_ahead_s: 0,
             commit_after_looks: 0,
+            stopped: false,
             channels: BTreeMap::new(),
             rows: Vec::new(),
             error_rows: Vec::new(),
@@ -211,6 +214,10 @@ impl Snowflake {
         one.open(Some(token.to_owned()));
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of the account, which a test moves"
+    )]
     pub(crate) fn now_s(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(now.as_secs()).unwrap_or(i64::MAX) + self.clock_ahead_s
@@ -226,6 +233,9 @@ impl Snowflake {
 
     /// Counts a request, and returns the failure that was ordered for it.
     pub(crate) fn begin(&mut self, endpoint: Endpoint) -> Option<Fault> {
+        if self.stopped {
+            return Some(Fault::LoseRequest);
+        }
         *self.requests.entry(endpoint).or_default() += 1;
         self.faults.get_mut(&endpoint)?.pop_front().flatten()
     }

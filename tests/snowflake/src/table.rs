@@ -76,7 +76,7 @@ impl Table {
         self.0.iter().map(|column| column.name.clone()).collect()
     }
 
-    /// Checks one line of JSON. Names of columns are compared with their case, as in pipes that match by name.
+    /// Checks one line of JSON. Names of columns are compared with their case, as pipes may do.
     pub(crate) fn check(&self, line: &str) -> Result<Map<String, Value>, RowFault> {
         let value = |text: String| RowFault::Value(text);
         let row: Map<String, Value> =

@@ -1,4 +1,4 @@
-//! What Snowflake answers, and what its error codes mean.
+//! Answers of Snowflake, and the meaning of its error codes.
 //!
 //! The codes are those of
 //! <https://docs.snowflake.com/en/user-guide/snowpipe-streaming/snowpipe-streaming-high-performance-error-handling>.
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::clock::now_ms;
 use crate::sink::SinkError;
 
 /// The longest message of Snowflake that is shown, in characters.
@@ -71,7 +72,7 @@ struct FailureBody {
     message: Option<String>,
 }
 
-/// What an error code asks for.
+/// The thing that an error code asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// Another writer has opened the channel.
@@ -194,7 +195,7 @@ impl Failure {
     fn advice_about_the_key(&self, fingerprint: &str) -> String {
         let ahead = self.clock_ahead_s.unwrap_or(0);
         if ahead.unsigned_abs() > SKEW_MAX_S {
-            let ours = super::clock::since_epoch();
+            let ours = Duration::from_millis(now_ms());
             let theirs = ours.as_secs().saturating_add_signed(ahead);
             return format!(
                 "the clock of this machine is wrong: it shows {}, Snowflake's shows {}. Set it (with NTP), because a \

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::settings::{SecretReference, SettingError};
 
@@ -11,7 +11,7 @@ use crate::settings::{SecretReference, SettingError};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnowflakeConfig {
-    /// The account identifier: `organization-account`, or a locator with its region as in `ab12345.eu-west-1`.
+    /// The account identifier: `organization-account`, or a locator with its region (`ab12345.eu-west-1`).
     pub account: String,
     /// The URL of the account, when it is not `https://<account>.snowflakecomputing.com`: for private link.
     #[serde(default)]
@@ -65,27 +65,27 @@ pub struct Limits {
     /// The changes that may be accepted and not committed, before the sink waits.
     pub uncommitted_changes: u64,
     /// The time between two looks at the status of a channel that has uncommitted rows.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub status_every: Duration,
     /// The time after which accepted rows that are not committed count as discarded.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub commit_patience: Duration,
     /// The time that the row counts of a channel may differ from what was committed.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub count_patience: Duration,
     /// Whether the row counts of a channel are compared with what was committed.
     pub check_counts: bool,
     /// The time that opening waits for rows of the past to be committed.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub uncommitted_patience: Duration,
     /// The first pause before a request is sent again that Snowflake had no time for; it doubles from there.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub throttled_pause: Duration,
     /// The time that a request may take.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub request_patience: Duration,
     /// The age at which a token is replaced. Snowflake: a key-pair token lives an hour at most.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::settings::time")]
     pub token_age: Duration,
 }
 
@@ -203,13 +203,6 @@ fn is_identifier(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$')
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!("{text:?} is not a time such as 30s or 5m: {error}"))
-    })
-}
-
 fn database() -> String {
     "HOLDFAST".to_owned()
 }
@@ -220,4 +213,64 @@ fn schema() -> String {
 
 fn table() -> String {
     "CHANGES_STREAMED".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, SinkConfig};
+
+    fn read(more: &str) -> Result<SnowflakeConfig, String> {
+        let text = format!(
+            "[sinks.facts]\ntype = 'snowflake'\naccount = 'myorg-my_account'\nuser = 'u'\n\
+             private_key = {{ env = 'KEY' }}\n{more}"
+        );
+        let config: Config = toml::from_str(&text).map_err(|error| error.to_string())?;
+        match &config.sinks["facts"] {
+            SinkConfig::Snowflake(config) => {
+                config.check("facts").map_err(|error| error.to_string())?;
+                Ok((**config).clone())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_settings_of_the_page_are_read() {
+        let config = read(
+            "[sinks.facts.errors_repaired_through]\n3 = 118200\n[sinks.facts.limits]\ntoken_age = '30m'\n\
+             request_bytes = 1000",
+        )
+        .unwrap();
+        assert_eq!(by_shard(&config.errors_repaired_through).unwrap()[&3], 118_200);
+        assert_eq!(config.limits.token_age, Duration::from_secs(1_800));
+        assert_eq!(config.limits.requests_per_second, 10);
+        assert_eq!(
+            (config.schema.as_str(), config.table.as_str()),
+            ("RAW", "CHANGES_STREAMED")
+        );
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_is_named() {
+        for (more, part) in [
+            ("table = 'a b'", "table is \"a b\""),
+            ("database = '1x'", "unquoted identifier"),
+            ("pipe = 'a;b'", "not a name of a pipe"),
+            ("resume_after = { x = 3 }", "resume_after: \"x\" is not a shard"),
+            ("limits = { request_bytes = 0 }", "must not be 0"),
+            ("limits = { token_age = '2h' }", "below 55m"),
+            ("limits = { status_every = 'soon' }", "expected number"),
+            ("password = 'x'", "unknown field `password`"),
+        ] {
+            let error = read(more).unwrap_err();
+            assert!(error.contains(part), "{more}: {error}");
+        }
+        let mut config = read("").unwrap();
+        for account in ["", "https://a", "a b", "a.snowflakecomputing.com"] {
+            config.account = account.to_owned();
+            let error = config.check("facts").unwrap_err().to_string();
+            assert!(error.contains("account"), "{error}");
+        }
+    }
 }

@@ -61,8 +61,9 @@ impl PrivateKey {
         let document = match label {
             "PRIVATE KEY" => document,
             "ENCRYPTED PRIVATE KEY" => {
+                // A cipher that is not known here is already an error of the form.
                 let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
-                    .map_err(|_| KeyError::NotPkcs8)?;
+                    .map_err(|_| KeyError::NotDecrypted)?;
                 let passphrase = passphrase.ok_or(KeyError::PassphraseMissing)?;
                 encrypted
                     .decrypt(passphrase)

@@ -29,8 +29,6 @@ mod answers;
 #[cfg(feature = "snowflake")]
 mod channel;
 #[cfg(feature = "snowflake")]
-mod clock;
-#[cfg(feature = "snowflake")]
 mod key;
 #[cfg(feature = "snowflake")]
 mod offset;
@@ -81,4 +79,20 @@ pub fn sink(name: &str, _cluster_id: Uuid, _config: &SnowflakeConfig) -> Result<
                  all features), or remove the sink"
                 .to_owned(),
     })
+}
+
+#[cfg(all(test, not(feature = "snowflake")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_the_error_says_how_to_get_it() {
+        let text = "account = 'a-b'\nuser = 'u'\nprivate_key = { env = 'KEY' }";
+        let config: SnowflakeConfig = toml::from_str(text).unwrap();
+        let error = sink("facts", Uuid::nil(), &config).err().unwrap().to_string();
+        assert!(
+            error.contains("facts") && error.contains("the feature `snowflake`"),
+            "{error}"
+        );
+    }
 }

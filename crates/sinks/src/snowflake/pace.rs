@@ -32,8 +32,8 @@ impl Pace {
         tokio::time::sleep_until(self.next).await;
     }
 
-    /// Notes that a request with these bytes, before they were compressed, has ended. The time counts from its
-    /// end: requests that are spaced so when they are sent arrive spaced so.
+    /// Notes that a request with these bytes, before they were compressed, has ended. The time counts from
+    /// its end, so requests arrive at least as far apart as they were sent.
     pub(super) fn sent(&mut self, plain_bytes: usize) {
         let for_bytes = Duration::from_secs_f64(plain_bytes as f64 / self.bytes_per_second);
         self.next = Instant::now() + self.between.max(for_bytes);

@@ -1,8 +1,8 @@
 //! Changes as lines of JSON, one row each, in requests that keep the limits.
 //!
-//! The columns are those of the archive (`crates/changes/src/parquet/schema.rs`) and `INGESTED_AT`, our own time
-//! of sending: Snowflake evaluates `CURRENT_TIMESTAMP` when a pipe is made, and not for each row. Names are in
-//! large letters, as Snowflake keeps names without quotes. Null is left out.
+//! The columns are those of the archive (`crates/changes/src/parquet/schema.rs`) and `INGESTED_AT`, our own
+//! time of sending: Snowflake evaluates `CURRENT_TIMESTAMP` when a pipe is made, and not for each row. Names
+//! are in large letters, as Snowflake keeps names without quotes. Null is left out.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::answers::Failure;
-use super::clock;
 use super::config::{Limits, SnowflakeConfig};
 use super::key::{PrivateKey, subject};
+use crate::clock::now_ms;
 use crate::settings::SettingError;
 use crate::sink::SinkError;
 
@@ -203,7 +203,7 @@ impl Session {
                 retry_after_ms: 0,
             })
         };
-        let signed = self.key.sign(&self.subject, clock::since_epoch());
+        let signed = self.key.sign(&self.subject, Duration::from_millis(now_ms()));
         let signed = signed.map_err(|error| unusable(&format!("no token can be signed: {error}")))?;
         let signed = bearer(&signed).ok_or_else(|| unusable("no token can be signed"))?;
         let renew_at = Instant::now() + self.token_age;
@@ -377,7 +377,9 @@ fn retry_after(response: &Response) -> Duration {
         Err(_) => httpdate::parse_http_date(text)
             .ok()
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
-            .map_or(Duration::ZERO, |at| at.saturating_sub(clock::since_epoch())),
+            .map_or(Duration::ZERO, |at| {
+                at.saturating_sub(Duration::from_millis(now_ms()))
+            }),
     };
     wait.min(RETRY_AFTER_MAX)
 }
@@ -389,7 +391,7 @@ fn clock_ahead_s(response: &Response) -> Option<i64> {
     let theirs = at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     i64::try_from(theirs)
         .ok()?
-        .checked_sub_unsigned(clock::since_epoch().as_secs())
+        .checked_sub_unsigned(Duration::from_millis(now_ms()).as_secs())
 }
 
 /// Returns an error with its causes, in one line.

@@ -37,8 +37,8 @@ impl SnowflakeSink {
         Self::with_client(name, cluster_id, config, None)
     }
 
-    /// Makes the sink of a configuration with an HTTP client of the caller's own: for certificates, proxies or
-    /// host names that are not the system's.
+    /// Makes the sink of a configuration with an HTTP client of the caller's own: for certificates, proxies
+    /// or host names that are not the system's.
     ///
     /// # Errors
     /// [`SettingError`]: a setting cannot work, or the key cannot be read.

@@ -1,4 +1,4 @@
-//! What the status of a channel says about the rows that were sent.
+//! The status of a channel, and how it is judged after rows were sent.
 //!
 //! | Snowflake says | the sink |
 //! |---|---|

@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::answers::Opened;
 use super::channel::Channel;
-use super::clock;
 use super::config::Limits;
 use super::pace::Pace;
 use super::rows::{Packed, Rows};
 use super::session::{RequestError, Session};
 use super::watch::{Miscount, Objection, Watch};
+use crate::clock::now_ms;
 use crate::sink::{Position, SinkError, Writer};
 
 /// The attempts to send a request that Snowflake has no time for.
@@ -187,7 +187,7 @@ impl Writer for ChannelWriter {
                 expected_seq: first.seq.saturating_sub(1),
             });
         }
-        let rows = Rows::encode(changes, clock::since_epoch())?;
+        let rows = Rows::encode(changes, Duration::from_millis(now_ms()))?;
         let mut from = 0;
         while let Some(packed) = rows.pack(from, &self.limits)? {
             while self.watch.uncommitted() >= self.limits.uncommitted_changes {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::account::{Account, SHARD, after, changes};
 
-/// What a process does before it ends or gets an error.
+/// The work of a process before it ends or gets an error.
 #[derive(Debug, Clone)]
 struct Life {
     /// The sizes of the batches that it writes.
@@ -94,7 +94,7 @@ fn any_sequence_of_failures_ends_with_each_row_once_and_in_order() {
     let account = std::cell::RefCell::new(account);
     let case = (prop::collection::vec(fault(), 0..12), 0_u32..4, lives());
     let mut runner = TestRunner::new(Config {
-        cases: 96,
+        cases: 48,
         failure_persistence: None,
         ..Config::default()
     });

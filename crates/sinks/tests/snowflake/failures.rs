@@ -27,6 +27,10 @@ async fn a_throttled_request_is_sent_again_on_the_same_channel() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a server names a time of the wall clock"
+)]
 async fn a_busy_server_is_tried_again_after_the_time_that_it_names() {
     let in_a_minute =
         httpdate::fmt_http_date(std::time::SystemTime::now() + std::time::Duration::from_secs(60));

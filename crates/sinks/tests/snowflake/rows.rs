@@ -5,7 +5,7 @@ use holdfast_test_snowflake::{Endpoint, Fault, Options};
 
 use crate::account::{Account, SHARD, changes, deliver, deliver_once, options, refused};
 
-/// Returns an account whose table takes references of 8 characters at most, and changes of which one has more.
+/// Returns an account whose table takes references of 8 characters, and changes of which one has more.
 fn with_a_bad_row() -> (Account, Vec<Change>) {
     let ddl = options()
         .ddl

@@ -29,7 +29,7 @@ fn a_key_that_cannot_be_used_says_why() {
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
             None
         )
-        .contains("RSA")
+        .contains("PKCS#8")
     );
     let elliptic = rcgen::KeyPair::generate().unwrap().serialize_pem();
     assert!(read(&elliptic, None).contains("RSA"));
