@@ -143,7 +143,9 @@ impl Settings {
                     "snappy" => Codec::Snappy,
                     "lz4" => Codec::Lz4,
                     "zstd" => {
-                        return Err("this program cannot write zstd: use lz4, snappy, gzip or none".to_owned());
+                        return Err(
+                            "this program cannot write zstd: use lz4, snappy, gzip or none".to_owned()
+                        );
                     }
                     _ => return Err(format!("{value:?} is not one of none, lz4, snappy and gzip")),
                 }

@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use holdfast_sinks::sink::SinkError;
 use holdfast_test_kafka::Shop;
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-use rdkafka::types::RDKafkaApiKey;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
 
 use super::place::{
@@ -70,27 +69,27 @@ async fn errors_of_librdkafkas_cluster_are_told_apart() {
     let passing = [
         (
             RDKafkaApiKey::InitProducerId,
-            RDKafkaErrorCode::CoordinatorNotAvailable,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
             false,
         ),
         (
             RDKafkaApiKey::InitProducerId,
-            RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             true,
         ),
         (
             RDKafkaApiKey::AddPartitionsToTxn,
-            RDKafkaErrorCode::TopicAuthorizationFailed,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
             true,
         ),
         (
             RDKafkaApiKey::EndTxn,
-            RDKafkaErrorCode::CoordinatorLoadInProgress,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
             false,
         ),
     ];
     for (api, code, needs_a_person) in passing {
-        mock.request_errors(api, &[code.into(); 200]);
+        mock.request_errors(api, &[code; 200]);
         let tried = match sink.open(0).await {
             Ok(mut writer) => writer.write(&Shop::new(0).changes(5)).await,
             Err(error) => Err(error),
