@@ -47,18 +47,28 @@ async fn runners_take_turns_on_librdkafkas_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_runner_is_refused_by_librdkafkas_cluster() {
+async fn a_fence_of_librdkafkas_cluster_is_another_runner() {
     let mock = mock();
     let servers = shim::start(&mock.bootstrap_servers()).await;
+    let sink = runner_of(&servers, CLUSTER, IMPATIENT);
     let mut shop = Shop::new(0);
-    let mut older = open(&runner(&servers), 0).await;
-    older.write(&shop.changes(10)).await.unwrap();
-    let mut newer = open(&runner(&servers), 0).await;
-    let changes = shop.changes(10);
-    let late = older.write(&changes).await;
-    assert!(matches!(late, Err(SinkError::TakenOver { .. })), "{late:?}");
-    newer.write(&changes).await.unwrap();
-    assert_equal(&mock.bootstrap_servers(), &[&shop]).await;
+    for (api, code) in [
+        (
+            RDKafkaApiKey::EndTxn,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
+        ),
+        (
+            RDKafkaApiKey::AddPartitionsToTxn,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        ),
+    ] {
+        let mut writer = open(&sink, 0).await;
+        // The mock shuts nobody out by itself.
+        mock.request_errors(api, &[code; 200]);
+        let late = writer.write(&shop.changes(5)).await;
+        mock.clear_request_errors(api);
+        assert!(matches!(late, Err(SinkError::TakenOver { .. })), "{late:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
