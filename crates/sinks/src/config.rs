@@ -65,7 +65,7 @@ pub enum SinkConfig {
     /// A view for product pages in Redis.
     Redis(crate::redis::RedisConfig),
     /// Records in Kafka topics.
-    Kafka(crate::kafka::KafkaConfig),
+    Kafka(Box<crate::kafka::KafkaConfig>),
 }
 
 /// Where a secret is: `{ file = "path" }` or `{ env = "VARIABLE" }`. It is never written in the configuration
