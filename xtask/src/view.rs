@@ -61,14 +61,10 @@ pub(crate) fn show(cluster: &Cluster, folder: &Path) -> Result<Value> {
         Ok(is_current && !ask_redis(port, &["HGET", "{holdfast}:live", "generation"])?.is_empty())
     })?;
     let seconds = started.elapsed().as_secs_f64();
-    let sum = |field: &str| {
-        let shards = status["shards"].as_array().into_iter().flatten();
-        shards.filter_map(|shard| shard[field].as_u64())
-    };
     let (changes, lag_changes, lag_ms) = (
-        sum("through_seq").sum::<u64>(),
-        sum("lag_changes").sum::<u64>(),
-        sum("lag_ms").max().unwrap_or_default(),
+        of_shards(&status, "through_seq").sum::<u64>(),
+        of_shards(&status, "lag_changes").sum::<u64>(),
+        of_shards(&status, "lag_ms").max().unwrap_or_default(),
     );
     steps::say(&format!(
         "the view has all {changes} changes after {seconds:.1} s; it lags by {lag_changes} changes, {lag_ms} ms"
@@ -91,6 +87,12 @@ pub(crate) fn show(cluster: &Cluster, folder: &Path) -> Result<Value> {
         "skus_equal": comparison["skus"],
         "page": page,
     }))
+}
+
+/// Returns a number of each shard from what `sinks status` prints.
+fn of_shards<'a>(status: &'a Value, field: &'a str) -> impl Iterator<Item = u64> + 'a {
+    let shards = status["shards"].as_array().into_iter().flatten();
+    shards.filter_map(move |shard| shard[field].as_u64())
 }
 
 /// Reads one product page as a shop does: what can be sold of a SKU, in one round trip.

@@ -59,7 +59,7 @@ pub enum SinkConfig {
     /// An archive in a folder or an object store.
     Archive(ArchiveConfig),
     /// Records in Kafka topics.
-    Kafka(KafkaConfig),
+    Kafka(Box<KafkaConfig>),
     /// A table in Snowflake.
     Snowflake(Box<SnowflakeConfig>),
 }

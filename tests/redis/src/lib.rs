@@ -39,7 +39,7 @@ pub struct Options {
     /// More settings, as `redis-server` names them, with their values.
     pub settings: Vec<(String, String)>,
     /// Whether it is a node of a cluster.
-    cluster: bool,
+    pub cluster: bool,
 }
 
 /// Returns a port on which nothing listens.

@@ -165,7 +165,7 @@ impl KafkaConfig {
                 );
             }
         }
-        Settings::of(self).err()
+        Settings::of(&self.properties).err()
     }
 }
 

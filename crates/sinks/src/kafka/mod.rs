@@ -58,7 +58,7 @@ pub fn sink(name: &str, config: &KafkaConfig, cluster_id: Uuid) -> Result<Arc<dy
     config.check(name)?;
     #[cfg(feature = "kafka")]
     {
-        let settings = settings::Settings::of(config).map_err(|reason| SettingError::Sink {
+        let settings = settings::Settings::of(&config.properties).map_err(|reason| SettingError::Sink {
             sink: name.to_owned(),
             reason,
         })?;

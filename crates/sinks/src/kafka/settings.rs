@@ -1,10 +1,9 @@
 //! The properties of the Kafka client that an operator may choose, by the names of Kafka's own producer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::Value;
-
-use super::config::KafkaConfig;
 
 /// How the records of a batch are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +98,13 @@ const KNOWN: &str = "client.id, linger.ms, batch.size, compression.type, buffer.
                      request.timeout.ms, delivery.timeout.ms, max.block.ms, transaction.timeout.ms";
 
 impl Settings {
-    /// Reads the properties of a configuration.
+    /// Reads the properties of the configuration.
     ///
     /// # Errors
     /// The fault in words, with the name of the property.
-    pub(super) fn of(config: &KafkaConfig) -> Result<Self, String> {
+    pub(super) fn of(properties: &BTreeMap<String, Value>) -> Result<Self, String> {
         let mut settings = Self::default();
-        for (name, value) in &config.properties {
+        for (name, value) in properties {
             settings
                 .set(name, &text(value)?)
                 .map_err(|reason| format!("properties.\"{name}\": {reason}"))?;
@@ -215,8 +214,7 @@ mod tests {
     use super::*;
 
     fn read(properties: &str) -> Result<Settings, String> {
-        let text = format!("bootstrap_servers = ['k1:9092']\n[properties]\n{properties}");
-        Settings::of(&toml::from_str(&text).unwrap())
+        Settings::of(&toml::from_str(properties).unwrap())
     }
 
     #[test]

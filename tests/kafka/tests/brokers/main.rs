@@ -2,8 +2,8 @@
 //!
 //! - krafka's fake broker runs in this process, with the whole protocol of transactions and faults on demand.
 //!   What it holds is read by librdkafka, which shares no code with it.
-//! - librdkafka's mock cluster knows no marks of transactions, but judges producers by their epoch. `shim.rs`
-//!   mends one answer of it.
+//! - librdkafka's mock cluster speaks the requests of transactions, but gives nothing up and shuts nobody out
+//!   by itself. `shim.rs` mends one answer of it.
 
 mod exactly_once;
 mod mock_cluster;
