@@ -56,7 +56,7 @@ impl Rows {
                     let fault = lines(std::slice::from_ref(change), now).err()?;
                     Some(unwritable(change, fault.to_string()))
                 });
-                one.unwrap_or_else(|| SinkError::Unavailable {
+                one.unwrap_or(SinkError::Unavailable {
                     what,
                     retry_after_ms: 0,
                 })
