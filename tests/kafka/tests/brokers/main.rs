@@ -5,6 +5,11 @@
 //! - librdkafka's mock cluster speaks the requests of transactions, but gives nothing up and shuts nobody out
 //!   by itself. `shim.rs` mends one answer of it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test stops the test, as the test itself would"
+)]
+
 mod exactly_once;
 mod mock_cluster;
 mod place;
