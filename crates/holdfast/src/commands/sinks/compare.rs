@@ -5,7 +5,7 @@ use holdfast_sinks::redis::{Comparison, RedisSink};
 use serde_json::json;
 
 use super::ConfigArg;
-use super::rebuild::{progress, show};
+use super::progress::{progress, show};
 use crate::context::Context;
 use crate::failure::Usage;
 use crate::output::Output;

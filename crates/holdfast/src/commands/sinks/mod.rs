@@ -1,6 +1,7 @@
 //! `holdfast sinks`: brings changes to systems outside.
 
 mod compare;
+mod progress;
 mod rebuild;
 mod run;
 mod status;
