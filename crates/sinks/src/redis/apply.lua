@@ -58,7 +58,7 @@ local function apply()
       for _, bucket in ipairs(BUCKETS) do put_new(key, bucket, '0') end
       put_new(sku_key(sku), '*', '0')
       put_new(sku_key(sku), '*@' .. warehouse, '0')
-      undo[#undo + 1] = { 'HDEL', key, 'seq' }
+      undo[#undo + 1] = { 'DEL', key }
       is_new[sku] = is_new[sku] or {}
       table.insert(is_new[sku], warehouse)
     end

@@ -221,12 +221,7 @@ async fn units_that_do_not_fit_are_refused_and_nothing_of_the_batch_is_written()
         error.needs_a_person() && error.to_string().contains("sinks rebuild"),
         "{error}"
     );
-    let mut now = hashes(shared(), &prefix, 1, 0);
-    // The cells are ahead of the position, and are written again. What counts up is as it was.
-    now.retain(|key, _| !key.starts_with("cell:"));
-    let mut before = before;
-    before.retain(|key, _| !key.starts_with("cell:"));
-    now.retain(|_, hash| !hash.is_empty());
+    let now = hashes(shared(), &prefix, 1, 0);
     assert_eq!(now, before);
     // Without the change that does not fit, everything is as if nothing had happened.
     for moved in &mut changes[3].moves {
