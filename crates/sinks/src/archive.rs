@@ -1,7 +1,7 @@
 //! An archive of changes as a sink: files that are written once and named by a chained manifest.
 //!
-//! The files and their proof are in [`holdfast_changes::archive`]. The position of a shard is its last manifest
-//! entry, which is written after its file. Two runners cut the same files, so they do no harm.
+//! The files and their proof are in [`holdfast_changes::archive`]. The position of a shard is its last
+//! manifest entry, which is written after its file. Two runners cut the same files, so they do no harm.
 
 use std::time::Duration;
 

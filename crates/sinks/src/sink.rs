@@ -1,4 +1,4 @@
-//! What every sink can do: say how far it is, and take the changes after that.
+//! The abilities of every sink: it says how far it is, and takes the changes after that.
 
 use async_trait::async_trait;
 use holdfast_api::v1::Change;
@@ -90,7 +90,7 @@ pub enum SinkError {
     /// The target cannot be reached, is too busy, or failed in a way that passes. Tried again soon.
     #[error("{what}")]
     Unavailable {
-        /// What was tried, and what the target answered.
+        /// The attempt, and the target's answer.
         what: String,
         /// The least time to wait before the next try, in milliseconds; 0 when the target did not say.
         retry_after_ms: u64,
@@ -98,9 +98,9 @@ pub enum SinkError {
     /// The target says no: a person must do something. Tried again seldom.
     #[error("{what}: {advice}")]
     Refused {
-        /// What was tried, and what the target answered.
+        /// The attempt, and the target's answer.
         what: String,
-        /// What a person can do about it.
+        /// Advice for a person.
         advice: String,
     },
     /// Another runner writes to this shard.

@@ -1,4 +1,4 @@
-//! What the runner knows of each shard of each sink.
+//! The runner's knowledge of each shard of each sink.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use crate::clock;
 use crate::ends::Ends;
 use crate::sink::Position;
 
-/// What the task of one shard of a sink is doing.
+/// The work of the task of one shard of a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -31,7 +31,7 @@ pub enum State {
 /// How one shard of a sink stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShardStatus {
-    /// What it is doing.
+    /// The state of its task.
     pub state: State,
     /// The last change that the target has.
     pub through_seq: u64,

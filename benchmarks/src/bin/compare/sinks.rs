@@ -1,7 +1,7 @@
 //! The sinks: how long after its commit a change can be read in the target, at a fixed rate.
 //!
-//! A change is as old as its log time, which the leader gives it before the quorum has it. A watcher reads the
-//! position of each shard in the target again and again, so a figure includes the watcher's own pause.
+//! A change is as old as its log time, which the leader gives it before the quorum has it. A watcher reads
+//! the position of each shard in the target again and again, so a figure includes the watcher's own pause.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) struct Sinks {
     url: String,
 }
 
-/// What one change has to do with time: its number, and the milliseconds of its log time.
+/// The time of one change: its number, and the milliseconds of its log time.
 type Made = (u64, u64);
 
 impl Sinks {

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Read the change stream: tail it or export it
     Changes(changes::Args),
-    /// Bring changes to Redis and other systems
+    /// Deliver changes to Redis, Kafka, Snowflake and an archive
     Sinks(sinks::Args),
     /// Prove an archive of changes, and practise rebuilding the stock from it
     Archive(archive::Args),

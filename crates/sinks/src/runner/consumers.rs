@@ -16,7 +16,7 @@ use crate::status::{Board, Report, State};
 /// How often the cluster is told. Each time costs an entry in the log of each shard that moved.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// What the cluster was told of one sink.
+/// The news that the cluster has of one sink.
 #[derive(Debug, Default)]
 struct Told {
     location: String,

@@ -1,5 +1,5 @@
-//! The changes of a shard from some change on: from an archive as far as the nodes have dropped them, and then
-//! from the stream.
+//! The changes of a shard from some change on: from an archive as far as the nodes have dropped them, and
+//! then from the stream.
 
 use futures::TryStreamExt as _;
 use holdfast_api::v1::{ArchiveLocation, Change, Reason, TailChangesRequest};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Cluster;
 use crate::sink::SinkError;
 
-/// What comes out of a source: the changes of whole entries, or its end.
+/// Changes of whole entries, or the reason why no more come.
 pub(super) type Batch = Result<Vec<Change>, SinkError>;
 
 /// Reads into the queue. Ends with an error in the queue, or when nobody reads it any more.

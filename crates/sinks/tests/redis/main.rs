@@ -9,6 +9,8 @@
 //! - `generations.rs`: which view is live, and who may write to one that is not.
 //! - `rights.rs`: what users of Redis must be allowed.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 mod crash;
 mod equal;
 mod generations;

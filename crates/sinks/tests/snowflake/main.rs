@@ -9,6 +9,8 @@
 //! - `any_failures.rs` tries any sequence of failures.
 //! - `imitation.rs` shows that the server refuses what a wrong client does.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 mod account;
 mod any_failures;
 mod delivery;
