@@ -250,7 +250,7 @@ mod tests {
                 "[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\npassword = 'x'",
                 "password",
             ),
-            ("listen = 'x'\n", "listen"),
+            ("listen = 'x'\n", "line 1: invalid socket address"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -72,7 +72,7 @@ async fn the_rights_of_a_sink_are_enough_on_a_cluster() {
     let live = cluster
         .servers
         .iter()
-        .filter_map(|server| server.ask(&["EXISTS", "{holdfast}:live"]).ok());
+        .filter_map(|server| server.ask::<u32>(&["EXISTS", "{holdfast}:live"]).ok());
     assert_eq!(live.sum::<u32>(), 1);
 }
 
