@@ -157,7 +157,7 @@ mod tests {
                 "[sinks.a]\ntype = 'redis'\nurl = 'redis://h'\npassword = 'x'",
                 "password",
             ),
-            ("listen = 'x'\n", "listen"),
+            ("listen = 'x'\n", "line 1: invalid socket address"),
             (
                 "[sinks.a]\ntype = 'kafka'\nbootstrap_servers = ['k:9092']\nproperties = { acks = 1 }",
                 "sink a: properties.\"acks\": 1 would lose records",

@@ -38,7 +38,7 @@ pub struct Options {
     pub replica_of: Option<u16>,
     /// More settings, as `redis-server` names them, with their values.
     pub settings: Vec<(String, String)>,
-    /// Whether it is a node of a cluster.
+    /// Whether it can be a node of a [`Cluster`].
     pub cluster: bool,
 }
 

@@ -86,17 +86,27 @@ local function apply()
       end
     end
 
+    -- Returns everybody's fields and numbers, which are final once all units of free stock have moved. They are
+    -- read once, because a SKU with many storefronts has many fields.
+    local everybody
+    local function read_everybody()
+      if everybody then return everybody end
+      everybody = {}
+      local fields = redis.call('HGETALL', sku)
+      for i = 1, #fields, 2 do
+        if string.sub(fields[i], 1, 1) == '*' then
+          everybody[string.sub(fields[i], 2)] = fields[i + 1]
+        end
+      end
+      return everybody
+    end
+
     -- A storefront gets numbers of its own when it gets a pool or a policy. They begin as everybody's.
     local function know(storefront)
       if may_borrow[storefront] then return end
       may_borrow[storefront] = '1'
       put_new(front, storefront, '1')
-      local fields = redis.call('HGETALL', sku)
-      for i = 1, #fields, 2 do
-        if string.sub(fields[i], 1, 1) == '*' then
-          put_new(sku, storefront .. string.sub(fields[i], 2), fields[i + 1])
-        end
-      end
+      for place, units in pairs(read_everybody()) do put_new(sku, storefront .. place, units) end
     end
     local function add(storefront, warehouse, delta)
       increase(sku, storefront, delta)
@@ -119,12 +129,9 @@ local function apply()
       local storefront, borrows = take(), take()
       know(storefront)
       if may_borrow[storefront] ~= borrows then
-        local fields = redis.call('HGETALL', sku)
-        for i = 1, #fields, 2 do
-          if string.sub(fields[i], 1, 1) == '*' and fields[i + 1] ~= '0' then
-            local delta = fields[i + 1]
-            if borrows == '0' then delta = opposite(delta) end
-            increase(sku, storefront .. string.sub(fields[i], 2), delta)
+        for place, units in pairs(read_everybody()) do
+          if units ~= '0' then
+            increase(sku, storefront .. place, borrows == '0' and opposite(units) or units)
           end
         end
         undo[#undo + 1] = { 'HSET', front, storefront, may_borrow[storefront] }
