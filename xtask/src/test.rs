@@ -55,7 +55,7 @@ pub(crate) fn binary() -> std::path::PathBuf {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     needs::python()?;
-    if wanted(Part::Rust) || wanted(Part::Examples) {
+    if wanted(Part::Rust) || wanted(Part::Examples) || wanted(Part::Chart) {
         needs::redis_server()?;
     }
     if wanted(Part::Rust) {
