@@ -107,15 +107,20 @@ impl Writer for RedisWriter {
     }
 
     async fn write(&mut self, changes: &[Change]) -> Result<(), SinkError> {
-        let mut rest = changes;
-        while let Some((first, others)) = rest.split_first() {
-            if first.seq <= self.at.through_seq {
-                // Another runner has brought it.
-                rest = others;
-                continue;
+        loop {
+            // Another runner may have brought some of them, so each round begins where the shard is.
+            let begin = changes.partition_point(|change| change.seq <= self.at.through_seq);
+            let (_, rest) = changes.split_at(begin);
+            let Some(first) = rest.first() else {
+                return Ok(());
+            };
+            if first.seq != self.at.through_seq.saturating_add(1) {
+                return Err(SinkError::Moved {
+                    through_seq: self.at.through_seq,
+                    expected_seq: first.seq.saturating_sub(1),
+                });
             }
-            let (part, later) = rest.split_at(end_of_part(rest));
-            rest = later;
+            let (part, _) = rest.split_at(end_of_part(rest));
             let batch = Batch::of(part)?;
             let call = batch.call(&self.keys, self.shard, &self.cluster, self.at.through_seq);
             let reached = run(&mut self.connection, &self.apply, &call).await?;
@@ -127,7 +132,6 @@ impl Writer for RedisWriter {
                 log_time_ms: at.map_or(self.at.log_time_ms, |change| change.log_time_ms),
             };
         }
-        Ok(())
     }
 
     async fn settle(&mut self) -> Result<Position, SinkError> {

@@ -123,6 +123,18 @@ async fn two_writers_that_race_bring_each_change_once() {
 }
 
 #[tokio::test]
+async fn a_writer_that_is_behind_goes_on_where_the_other_one_is() {
+    let (changes, prefix) = (long_story(600), prefix());
+    let sink = sink(&shared().url(), &prefix);
+    let mut behind = sink.open(0).await.unwrap();
+    // The other one ends in the middle of the first call of this one.
+    deliver(&sink, 0, &changes[..100]).await.unwrap();
+    behind.write(&changes).await.unwrap();
+    let wanted = model::hashes(&CLUSTER.to_string(), &changes);
+    assert_eq!(hashes(shared(), &prefix, 1, 0), wanted);
+}
+
+#[tokio::test]
 async fn an_entry_of_ten_thousand_changes_is_written_at_once() {
     let steps: Vec<Step> = (0..10_000)
         .map(|step| Step::Receive {
