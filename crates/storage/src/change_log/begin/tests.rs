@@ -174,7 +174,7 @@ fn a_replica_that_joins_gives_up_the_part_of_its_gap_that_its_peers_have_dropped
         log.fill(&from(&all, begin)).unwrap();
         before_and_after_a_crash(&disk, log, |log| {
             assert_eq!((log.begins_at(), log.gaps()), (begin, vec![]), "{cut_after}");
-            assert_eq!(read_all(&log, begin).unwrap(), from(&all, begin));
+            assert_eq!(read_all(log, begin).unwrap(), from(&all, begin));
         });
     }
 }
@@ -196,7 +196,7 @@ fn a_gap_before_the_beginning_is_given_up() {
         log.sync().unwrap();
         before_and_after_a_crash(&disk, log, |log| {
             assert_eq!((log.begins_at(), log.gaps()), (late, vec![]));
-            assert_eq!(read_all(&log, late).unwrap(), from(&all, late));
+            assert_eq!(read_all(log, late).unwrap(), from(&all, late));
         });
     }
 }
@@ -215,7 +215,9 @@ fn damage_at_the_beginning_stays_a_gap_behind_it() {
     assert!(log.check_segment(begin).unwrap());
     let lost_to = from(&records, begin)[1].first_seq;
     before_and_after_a_crash(&disk, log, |log| {
-        assert_eq!((log.begins_at(), log.gaps()), (begin, vec![begin..lost_to]));
+        let gaps = log.gaps();
+        assert_eq!((log.begins_at(), gaps.len()), (begin, 1));
+        assert_eq!(gaps[0], begin..lost_to);
     });
 }
 
