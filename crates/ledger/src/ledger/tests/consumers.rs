@@ -67,10 +67,8 @@ fn a_consumer_advances_and_never_goes_back_and_makes_no_change() {
         through_seq: 2,
         advanced_at_ms: at_ms,
     };
-    assert_eq!(
-        story.ledger.consumers().collect::<Vec<_>>(),
-        std::slice::from_ref(&expected)
-    );
+    let found: Vec<ConsumerView> = story.ledger.consumers().collect();
+    assert_eq!(found, std::slice::from_ref(&expected));
     let asked = story.ledger.query(&Query::Consumers).unwrap();
     assert_eq!(asked, QueryReply::Consumers(vec![expected]));
     assert_eq!((story.ledger.passed_seq(), story.ledger.last_seq()), (Some(2), 3));
