@@ -61,15 +61,13 @@ pub(crate) fn show(cluster: &Cluster, folder: &Path) -> Result<Value> {
         Ok(is_current && !ask_redis(port, &["HGET", "{holdfast}:live", "generation"])?.is_empty())
     })?;
     let seconds = started.elapsed().as_secs_f64();
-    let sum = |field: &str| {
+    let numbers = |field: &'static str| {
         let shards = status["shards"].as_array().into_iter().flatten();
-        shards.filter_map(|shard| shard[field].as_u64())
+        shards.filter_map(move |shard| shard[field].as_u64())
     };
-    let (changes, lag_changes, lag_ms) = (
-        sum("through_seq").sum::<u64>(),
-        sum("lag_changes").sum::<u64>(),
-        sum("lag_ms").max().unwrap_or_default(),
-    );
+    let changes: u64 = numbers("through_seq").sum();
+    let lag_changes: u64 = numbers("lag_changes").sum();
+    let lag_ms = numbers("lag_ms").max().unwrap_or_default();
     steps::say(&format!(
         "the view has all {changes} changes after {seconds:.1} s; it lags by {lag_changes} changes, {lag_ms} ms"
     ));

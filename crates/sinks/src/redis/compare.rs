@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use holdfast_api::v1::{Cell, GetStockRequest, ListStockRequest, StockPolicy, TailChangesRequest};
-use holdfast_client::{Client, ClientError};
+use holdfast_client::Client;
 use redis::{cmd, pipe};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -238,7 +238,7 @@ impl Comparing<'_> {
             sku: before.sku.clone(),
             ..GetStockRequest::default()
         };
-        let answer = self.client.get_stock(request).await.map_err(ClientError::from)?;
+        let answer = self.client.get_stock(request).await?;
         let at_seq = answer.read.map_or(0, |read| read.change_seq);
         let mut now = Listed {
             cells: answer.cells,

@@ -9,6 +9,8 @@
 //! - `generations.rs`: which view is live, and who may write to one that is not.
 //! - `rights.rs`: what users of Redis must be allowed.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod crash;
 mod equal;
 mod generations;
