@@ -3,8 +3,8 @@
 //! - [`Server`] is one server with a folder of its own. It can be killed, and started again with that folder.
 //! - [`Cluster`] is three servers that share the slots.
 //!
-//! They need Debian's package `redis-server`, which `cargo xtask test` installs. All end with their value, and
-//! with the process that started them.
+//! They need Debian's package `redis-server`, which `cargo xtask test` installs. All end with their value,
+//! and with the process that started them.
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
