@@ -3,7 +3,8 @@
 //! - [`Server`] is one server with a folder of its own. It can be killed, and started again with that folder.
 //! - [`Cluster`] is three servers that share the slots.
 //!
-//! They need Debian's package `redis-server`, which `cargo xtask test` installs. All end with their value.
+//! They need Debian's package `redis-server`, which `cargo xtask test` installs. All end with their value,
+//! and with the process that started them.
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
@@ -57,7 +58,44 @@ pub struct Server {
     folder: TempDir,
     options: Options,
     port: u16,
-    process: Option<Child>,
+    running: Option<Running>,
+}
+
+/// A process of a server, and the one that kills it when this process ends, however it ends. A value in a
+/// `static` is never dropped, and a test may be killed.
+#[derive(Debug)]
+struct Running {
+    server: Child,
+    watcher: Child,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self> {
+        let server = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut server =
+            server.context("redis-server cannot be started: install the package redis-server")?;
+        // Its standard input ends with this process.
+        let watcher = Command::new("sh")
+            .args(["-c", "read -r _; kill -9 \"$0\"", &server.id().to_string()])
+            .stdin(Stdio::piped())
+            .spawn();
+        match watcher {
+            Ok(watcher) => Ok(Self { server, watcher }),
+            Err(error) => {
+                server.kill()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Kills the watcher first, because the number of the server's process may become another one's.
+    fn kill(&mut self) -> Result<()> {
+        for process in [&mut self.watcher, &mut self.server] {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
 }
 
 impl Server {
@@ -79,7 +117,7 @@ impl Server {
             folder: tempfile::tempdir()?,
             options,
             port,
-            process: None,
+            running: None,
         };
         server.restart()?;
         Ok(server)
@@ -100,11 +138,10 @@ impl Server {
     /// # Errors
     /// When the system does not let it.
     pub fn kill(&mut self) -> Result<()> {
-        if let Some(mut process) = self.process.take() {
-            process.kill()?;
-            process.wait()?;
+        match self.running.take() {
+            Some(mut running) => running.kill(),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Starts it again with its folder, and waits until it answers. Kills it before that if it still runs.
@@ -145,9 +182,7 @@ impl Server {
         for (name, value) in &self.options.settings {
             command.arg(format!("--{name}")).arg(value);
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        self.process =
-            Some(process.context("redis-server cannot be started: install the package redis-server")?);
+        self.running = Some(Running::start(&mut command)?);
         let until = Instant::now() + PATIENCE;
         loop {
             let ready = self.ask::<String>(&["PING"]);
@@ -183,8 +218,8 @@ impl Server {
     }
 
     fn has_ended(&mut self) -> Result<bool> {
-        match &mut self.process {
-            Some(process) => Ok(process.try_wait()?.is_some()),
+        match &mut self.running {
+            Some(running) => Ok(running.server.try_wait()?.is_some()),
             None => Ok(true),
         }
     }
