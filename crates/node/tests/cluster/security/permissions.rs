@@ -42,6 +42,12 @@ storefronts = ["*"]
 warehouses = ["W1"]
 
 [[rules]]
+principals = ["spiffe://shop/sink"]
+verbs = ["changes"]
+storefronts = ["*"]
+warehouses = ["*"]
+
+[[rules]]
 principals = ["spiffe://shop/tester"]
 verbs = ["*"]
 storefronts = ["*"]
@@ -426,5 +432,54 @@ async fn a_connection_that_outlives_its_certificate_is_told_so() {
         (Code::Unauthenticated, Reason::Unauthenticated)
     );
     audited(&[("principal", "spiffe://shop/short"), ("reason", "expired")]).await;
+    secured.cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_required_consumer_is_for_administrators_and_others_are_for_whoever_reads_changes() {
+    let secured = with_policy(1).await;
+    secured.cluster.receive(0, "A", 10).await;
+    let client = |name: &str| v1::changes_client::ChangesClient::new(channel_as(&secured, 0, name));
+    let register = |name: &str, required| v1::RegisterConsumerRequest {
+        operation: operation(),
+        name: name.into(),
+        required,
+        location: "/archive".into(),
+    };
+    let remove = |name: &str| v1::RemoveConsumerRequest {
+        operation: operation(),
+        name: name.into(),
+    };
+    let advance = || v1::AdvanceConsumerRequest {
+        name: "archive".into(),
+        location: "/archive".into(),
+        positions: vec![v1::ConsumerPosition {
+            shard: 0,
+            through_seq: 0,
+        }],
+    };
+    let mut web = client("spiffe://shop/web");
+    denied(web.register_consumer(register("redis", false)).await);
+    denied(web.list_consumers(v1::ListConsumersRequest {}).await);
+    let mut sink = client("spiffe://shop/sink");
+    sink.register_consumer(register("redis", false)).await.unwrap();
+    denied(sink.register_consumer(register("archive", true)).await);
+    client("spiffe://shop/tester")
+        .register_consumer(register("archive", true))
+        .await
+        .unwrap();
+    denied(web.advance_consumer(advance()).await);
+    sink.advance_consumer(advance()).await.unwrap();
+    // Neither of these may take from a required consumer what it holds back.
+    denied(sink.register_consumer(register("archive", false)).await);
+    denied(sink.remove_consumer(remove("archive")).await);
+    sink.remove_consumer(remove("redis")).await.unwrap();
+    let left = sink.list_consumers(v1::ListConsumersRequest {}).await.unwrap();
+    let left: Vec<_> = left.into_inner().consumers;
+    assert!(
+        left.iter()
+            .all(|consumer| consumer.name == "archive" && consumer.required)
+    );
+    assert!(!left.is_empty());
     secured.cluster.stop_all().await;
 }
