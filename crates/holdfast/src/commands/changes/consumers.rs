@@ -29,6 +29,9 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show the registered consumers, and how far each is behind
+    #[command(
+        after_help = "Examples:\n  holdfast changes consumers list\n  holdfast changes consumers list --json"
+    )]
     List,
     /// Register a consumer in every shard, or change one
     Register(RegisterArgs),
