@@ -3,7 +3,7 @@
 
 use std::process::Child;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use holdfast_test_redis::{AppendFsync, Options, Server};
 use holdfast_tests::accounts::{account_for, stock};
 use holdfast_tests::load::Crowd;
@@ -204,10 +204,16 @@ async fn a_sink_whose_target_says_no_stops_alone_and_goes_on_when_it_is_mended()
     let removed: u64 = redis.ask(&["DEL", &cell])?;
     ensure!(removed == 1, "the key was written over");
     sinks.caught_up(&cluster).await?;
-    kill(&mut runner)?;
-    let consumers = cluster.holdfast_json(&["changes", "consumers", "list"])?;
-    let consumers = consumers["consumers"].as_array().context("no consumers")?;
-    let names: Vec<&Value> = consumers.iter().map(|consumer| &consumer["name"]).collect();
-    ensure!(names.contains(&&Value::from("lake")), "{names:?}");
-    Ok(())
+    wait_for("the cluster knows its sinks as consumers", || async {
+        let consumers = cluster.holdfast_json(&["changes", "consumers", "list"]).ok()?;
+        let consumers = consumers["consumers"].as_array()?;
+        let known = |name: &str| {
+            let through_seq =
+                consumers.iter().find(|consumer| consumer["name"] == name)?["through_seq"].as_u64();
+            through_seq.filter(|through_seq| *through_seq > 0)
+        };
+        known("lake").and(known("view"))
+    })
+    .await?;
+    kill(&mut runner)
 }
