@@ -22,6 +22,19 @@ pub(crate) fn python() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that the programs are there that build librdkafka, against which the Kafka sink is tested.
+pub(crate) fn c_build_tools() -> Result<()> {
+    let packages = [("make", "make"), ("g++", "g++")];
+    let missing = packages
+        .iter()
+        .filter(|(program, _)| !succeeds(program, &["--version"]));
+    let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing).context("the tests of the Kafka sink build librdkafka, which needs make and g++")
+}
+
 /// Makes sure that `promtool` is there, which tests the alerts. In Debian it is in the package of the server.
 pub(crate) fn promtool() -> Result<()> {
     if succeeds("promtool", &["--version"]) {

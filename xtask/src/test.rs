@@ -55,6 +55,7 @@ pub(crate) fn binary() -> std::path::PathBuf {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     needs::python()?;
+    needs::c_build_tools()?;
     if wanted(Part::Rust) || wanted(Part::Examples) || wanted(Part::Chart) {
         needs::redis_server()?;
     }
