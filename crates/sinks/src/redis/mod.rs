@@ -18,7 +18,7 @@
 //! - `generation.rs` knows which generation is live, and which one is being built.
 //! - `rebuild.rs` builds a generation from the ledger (`load.rs`), beside the live one.
 //! - `compare.rs` compares a generation with the ledger.
-//! - `writer.rs` is the [`Writer`](crate::sink::Writer).
+//! - `writer.rs` is the [`Writer`].
 //!
 //! Start reading in `view.rs`, then `apply.lua`.
 
