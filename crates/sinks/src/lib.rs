@@ -28,6 +28,7 @@ pub mod archive;
 mod clock;
 pub mod config;
 mod ends;
+mod entries;
 pub mod http;
 pub mod kafka;
 pub mod make;

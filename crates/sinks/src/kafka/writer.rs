@@ -16,6 +16,7 @@ use super::envelope::{Envelope, Origin, Topic};
 use super::fault::sink_error;
 use super::partition::partition_of;
 use super::position::PositionRecord;
+use crate::entries::whole_entries;
 use crate::sink::{Position, SinkError, Writer};
 
 /// The changes after which a transaction ends with the next entry.
@@ -146,7 +147,7 @@ impl Writer for KafkaWriter {
         }
         let mut rest = changes;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(whole_entries(rest));
+            let (now, later) = rest.split_at(whole_entries(rest, TRANSACTION_CHANGES));
             Box::pin(self.transact(now)).await?;
             rest = later;
         }
@@ -196,44 +197,4 @@ fn position_record(topic: &str, after: &PositionRecord) -> Result<Record, String
         .key(after.shard.to_string())
         .partition(partition)
         .header("content-type", "application/json"))
-}
-
-/// Returns how many of the changes a transaction takes: whole entries, as many as fit, and one at least.
-fn whole_entries(changes: &[Change]) -> usize {
-    let mut whole = 0;
-    for (index, change) in changes.iter().enumerate() {
-        if u64::from(change.entry_offset) + 1 == u64::from(change.entry_changes) {
-            whole = index + 1;
-            if whole >= TRANSACTION_CHANGES {
-                return whole;
-            }
-        }
-    }
-    // The runner brings nothing but whole entries. A part of one would go with the last transaction.
-    if whole == 0 { changes.len() } else { whole }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries(sizes: &[u32]) -> Vec<Change> {
-        let changes = sizes.iter().flat_map(|size| {
-            (0..*size).map(|entry_offset| Change {
-                entry_changes: *size,
-                entry_offset,
-                ..Change::default()
-            })
-        });
-        changes.collect()
-    }
-
-    #[test]
-    fn a_transaction_ends_with_an_entry() {
-        assert_eq!(whole_entries(&entries(&[1, 3, 2])), 6);
-        assert_eq!(whole_entries(&entries(&[4_095, 10, 5])), 4_105);
-        assert_eq!(whole_entries(&entries(&[4_096, 10])), 4_096);
-        assert_eq!(whole_entries(&entries(&[9_000, 1])), 9_000);
-        assert_eq!(whole_entries(&entries(&[])), 0);
-    }
 }

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::generation::{Generations, check_cluster};
 use super::keys::Keys;
 use super::view::{Batch, Call};
+use crate::entries::whole_entries;
 use crate::sink::{Position, SinkError, Writer};
 
 /// The script that applies a batch.
@@ -120,7 +121,7 @@ impl Writer for RedisWriter {
                     expected_seq: first.seq.saturating_sub(1),
                 });
             }
-            let (part, _) = rest.split_at(end_of_part(rest));
+            let (part, _) = rest.split_at(whole_entries(rest, CHANGES_A_CALL));
             let batch = Batch::of(part)?;
             let call = batch.call(&self.keys, self.shard, &self.cluster, self.at.through_seq);
             let reached = run(&mut self.connection, &self.apply, &call).await?;
@@ -175,22 +176,6 @@ pub(crate) async fn run(
     connection.invoke("write changes", &invocation).await
 }
 
-/// Returns how many changes go into one call: whole entries, at least one.
-fn end_of_part(changes: &[Change]) -> usize {
-    let ends = changes
-        .iter()
-        .enumerate()
-        .filter(|(_, change)| change.entry_offset + 1 == change.entry_changes);
-    let mut end = changes.len();
-    for (at, _) in ends {
-        end = at + 1;
-        if end >= CHANGES_A_CALL {
-            break;
-        }
-    }
-    end
-}
-
 /// Reads the position of a shard.
 ///
 /// # Errors
@@ -214,29 +199,4 @@ pub(crate) async fn position(
         through_seq: seq.unwrap_or_default(),
         log_time_ms: log_time.unwrap_or_default(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries(sizes: &[u32]) -> Vec<Change> {
-        let of = |size: &u32| {
-            let size = *size;
-            (0..size).map(move |entry_offset| Change {
-                entry_offset,
-                entry_changes: size,
-                ..Change::default()
-            })
-        };
-        sizes.iter().flat_map(of).collect()
-    }
-
-    #[test]
-    fn a_call_has_whole_entries() {
-        assert_eq!(end_of_part(&entries(&[1, 1])), 2);
-        assert_eq!(end_of_part(&entries(&[1_000, 1])), 1_000);
-        assert_eq!(end_of_part(&entries(&[255, 10, 10])), 265);
-        assert_eq!(end_of_part(&entries(&[256, 10])), 256);
-    }
 }

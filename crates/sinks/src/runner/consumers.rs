@@ -32,10 +32,11 @@ pub(super) async fn tell(client: Client, locations: BTreeMap<String, String>, bo
         let names: BTreeSet<&String> = reports.iter().map(|report| &report.sink).collect();
         for name in names {
             let of_sink: Vec<&Report> = reports.iter().filter(|report| report.sink == *name).collect();
-            if let Err(error) = tell_of(&client, name, &locations, &of_sink, &mut told).await {
+            let location = locations.get(name).map(String::as_str);
+            if let Err(error) = tell_of(&client, name, location, &of_sink, &mut told).await {
                 // The place of the consumer may have changed: it is looked up again.
                 told.remove(name);
-                tracing::debug!(sink = %name, %error, "the cluster was not told how far the sink is");
+                tracing::warn!(sink = %name, %error, "the cluster was not told how far the sink is");
             }
         }
     }
@@ -44,12 +45,12 @@ pub(super) async fn tell(client: Client, locations: BTreeMap<String, String>, bo
 async fn tell_of(
     client: &Client,
     name: &str,
-    locations: &BTreeMap<String, String>,
+    location: Option<&str>,
     reports: &[&Report],
     told: &mut BTreeMap<String, Told>,
 ) -> Result<(), ClientError> {
     if !told.contains_key(name) {
-        let location = register(client, name, locations.get(name)).await?;
+        let location = register(client, name, location).await?;
         let new = Told {
             location,
             through_seq: BTreeMap::new(),
@@ -87,13 +88,15 @@ async fn tell_of(
     Ok(())
 }
 
-/// Registers the consumer unless somebody has. Returns its registered location.
-async fn register(client: &Client, name: &str, location: Option<&String>) -> Result<String, ClientError> {
+/// Registers the consumer unless somebody has. Returns the location to advance it at.
+async fn register(client: &Client, name: &str, location: Option<&str>) -> Result<String, ClientError> {
     let consumers = client.list_consumers(ListConsumersRequest {}).await?.consumers;
-    if let Some(known) = consumers.iter().find(|consumer| consumer.name == name) {
-        return Ok(known.location.clone());
+    let known = consumers.iter().find(|consumer| consumer.name == name);
+    let registered = known.map(|consumer| consumer.location.as_str());
+    let location = location_to_advance(location, registered);
+    if known.is_some() {
+        return Ok(location);
     }
-    let location = location.cloned().unwrap_or_default();
     let request = RegisterConsumerRequest {
         operation: Some(Operation {
             operation_id: new_operation_id(),
@@ -105,4 +108,24 @@ async fn register(client: &Client, name: &str, location: Option<&String>) -> Res
     };
     client.register_consumer(request).await?;
     Ok(location)
+}
+
+/// Returns the location to advance at. A sink that has a place says that place and no other: what it has
+/// written there is not at another place, and nodes must not drop it for that one. The cluster refuses such
+/// an advance.
+fn location_to_advance(own: Option<&str>, registered: Option<&str>) -> String {
+    own.or(registered).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_advances_at_its_own_place_whatever_is_registered() {
+        assert_eq!(location_to_advance(Some("/old"), Some("/new")), "/old");
+        assert_eq!(location_to_advance(Some("/old"), None), "/old");
+        assert_eq!(location_to_advance(None, Some("/any")), "/any");
+        assert_eq!(location_to_advance(None, None), "");
+    }
 }

@@ -8,7 +8,12 @@ use holdfast_client::{ClientError, id_bytes};
 use tokio::sync::mpsc;
 
 use super::Cluster;
+use crate::entries::whole_entries;
 use crate::sink::SinkError;
+
+/// The changes of an archived file that go into the queue together, at least one entry. A file can have
+/// millions, and the queue is bounded by messages.
+const MESSAGE_CHANGES: usize = 1_024;
 
 /// Changes of whole entries, or the reason why no more come.
 pub(super) type Batch = Result<Vec<Change>, SinkError>;
@@ -114,8 +119,13 @@ async fn replay(
         let mut changes = archive.read(&entry).await.map_err(&failed)?;
         changes.retain(|change| change.seq >= reached);
         reached = entry.last_seq.saturating_add(1);
-        if queue.send(Ok(changes)).await.is_err() {
-            break;
+        let mut rest = changes.into_iter();
+        while !rest.as_slice().is_empty() {
+            let count = whole_entries(rest.as_slice(), MESSAGE_CHANGES);
+            let message = rest.by_ref().take(count).collect();
+            if queue.send(Ok(message)).await.is_err() {
+                return Ok(());
+            }
         }
     }
     *next_seq = reached;
