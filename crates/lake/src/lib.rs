@@ -30,7 +30,7 @@ mod sha256;
 mod upload;
 
 pub use error::{PutError, ReadError};
-pub use location::{Location, LocationError};
+pub use location::{Location, LocationError, whole_place};
 pub use put::Stored;
 pub use read::Expected;
 pub use sha256::{NotASha256, Sha256};

@@ -199,6 +199,26 @@ fn bucket(url: &Url) -> Result<Location, String> {
     })
 }
 
+/// Returns the whole path of a folder, so that the place means the same everywhere. A URL, and no place at
+/// all, stay as they are.
+///
+/// # Errors
+/// [`LocationError`]: the path is not UTF-8, or this process has no working folder.
+pub fn whole_place(place: &str) -> Result<String, LocationError> {
+    if place.is_empty() || place.contains("://") {
+        return Ok(place.to_owned());
+    }
+    let wrong = |reason: String| LocationError {
+        location: place.to_owned(),
+        reason,
+    };
+    let path = std::path::absolute(place).map_err(|error| wrong(error.to_string()))?;
+    match path.to_str() {
+        Some(path) => Ok(path.to_owned()),
+        None => Err(wrong("its whole path is not UTF-8".to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

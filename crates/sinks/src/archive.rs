@@ -3,11 +3,13 @@
 //! The files and their proof are in [`holdfast_changes::archive`]. The position of a shard is its last
 //! manifest entry, which is written after its file. Two runners cut the same files, so they do no harm.
 
+use std::error::Error as _;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_api::v1::{Change, GetPositionsRequest};
-use holdfast_changes::archive::{self, Archive, ArchiveError, Cut, Format, Span, Spans};
+use holdfast_changes::archive::{self, Archive, ArchiveError, Cut, Format, Head, spans, whole_place};
 use holdfast_lake::{PutError, ReadError};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -79,7 +81,7 @@ impl ArchiveSink {
                 .map_err(|error| wrong(error.to_string()))?;
         }
         Ok(Self {
-            place: config.place.clone(),
+            place: whole_place(&config.place).map_err(|error| wrong(error.to_string()))?,
             archive,
             cut: Cut {
                 rows: config.rows_per_file,
@@ -102,47 +104,23 @@ impl Sink for ArchiveSink {
     }
 
     async fn position(&self, shard: u32) -> Result<Position, SinkError> {
-        let last = self
-            .archive
-            .last_entry(shard)
-            .await
-            .map_err(|error| self.fault(error))?;
-        Ok(last.map_or_else(Position::default, |(entry, _)| Position {
-            through_seq: entry.last_seq,
-            log_time_ms: entry.last_log_time_ms,
-        }))
+        let last = self.archive.last_entry(shard).await;
+        let last = last.map_err(|error| self.fault(error))?;
+        Ok(position(last.map(|(_, head)| head).as_ref()))
     }
 
     async fn open(&self, shard: u32) -> Result<Box<dyn Writer>, SinkError> {
         let ends = self.cluster.client.get_positions(GetPositionsRequest {}).await?;
-        let spans: Spans = ends
-            .shards
-            .iter()
-            .map(|end| {
-                let span = Span {
-                    first_seq: end.first_seq,
-                    last_seq: end.last_seq,
-                };
-                (end.shard, span)
-            })
-            .collect();
-        let belongs = self.archive.belong_to(self.cluster.cluster_id, &spans).await;
-        belongs.map_err(|error| self.fault(error))?;
-        let opened_at = self.position(shard).await?;
-        let writer = self
+        let belongs = self
             .archive
-            .writer(shard, self.cut)
-            .await
-            .map_err(|error| self.fault(error))?;
+            .belong_to(self.cluster.cluster_id, &spans(&ends.shards))
+            .await;
+        belongs.map_err(|error| self.fault(error))?;
+        let writer = self.archive.writer(shard, self.cut).await;
+        let writer = writer.map_err(|error| self.fault(error))?;
         Ok(Box::new(ArchiveWriter {
             place: self.place.clone(),
-            // Another runner may have written since the position was read: the writer knows better.
-            opened_at: Position {
-                through_seq: writer.archived_through(),
-                ..opened_at
-            },
-            log_times: Vec::new(),
-            at: opened_at,
+            opened_at: position(writer.head()),
             writer,
         }))
     }
@@ -152,25 +130,14 @@ struct ArchiveWriter {
     place: String,
     writer: archive::Writer,
     opened_at: Position,
-    at: Position,
-    /// The last change and the log time of what waits for its file, one for each batch.
-    log_times: Vec<Position>,
 }
 
-impl ArchiveWriter {
-    fn position(&mut self) -> Position {
-        let through_seq = self.writer.archived_through();
-        let arrived = self
-            .log_times
-            .iter()
-            .take_while(|at| at.through_seq <= through_seq)
-            .count();
-        if let Some(last) = self.log_times.drain(..arrived).next_back() {
-            self.at.log_time_ms = last.log_time_ms;
-        }
-        self.at.through_seq = through_seq;
-        self.at
-    }
+/// Returns the position after the last manifest entry.
+fn position(head: Option<&Head>) -> Position {
+    head.map_or_else(Position::default, |head| Position {
+        through_seq: head.last_seq,
+        log_time_ms: head.last_log_time_ms,
+    })
 }
 
 #[async_trait]
@@ -180,12 +147,6 @@ impl Writer for ArchiveWriter {
     }
 
     async fn write(&mut self, changes: &[Change]) -> Result<(), SinkError> {
-        if let Some(last) = changes.last() {
-            self.log_times.push(Position {
-                through_seq: last.seq,
-                log_time_ms: last.log_time_ms,
-            });
-        }
         let written = self.writer.push(changes.to_vec()).await;
         written.map_err(|error| fault(&self.place, error))
     }
@@ -194,7 +155,7 @@ impl Writer for ArchiveWriter {
         if self.writer.due().is_some_and(|due| due <= Instant::now()) {
             return self.finish().await;
         }
-        Ok(self.position())
+        Ok(position(self.writer.head()))
     }
 
     async fn finish(&mut self) -> Result<Position, SinkError> {
@@ -202,7 +163,7 @@ impl Writer for ArchiveWriter {
             .flush()
             .await
             .map_err(|error| fault(&self.place, error))?;
-        Ok(self.position())
+        Ok(position(self.writer.head()))
     }
 }
 
@@ -242,16 +203,25 @@ fn of_store(error: &object_store::Error) -> Option<&'static str> {
         object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
             Some("the store cannot do what an archive needs: it must put a file only where there is none")
         }
-        error => {
-            let text = format!("{error:?}");
-            let says = |word: &str| text.contains(word);
-            if says("StorageFull") || says("No space left") {
-                return Some("the disk is full: make room");
+        error => match io_kind(error)? {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("the disk is full: make room"),
+            ErrorKind::PermissionDenied => {
+                Some("this process may not write there: change the owner or the mode of the folder")
             }
-            if says("PermissionDenied") {
-                return Some("this process may not write there: change the owner or the mode of the folder");
-            }
-            says("ReadOnlyFilesystem").then_some("the file system is read-only")
-        }
+            ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only"),
+            _ => None,
+        },
     }
+}
+
+/// Returns the kind of the file system's error that is behind an error, if there is one.
+fn io_kind(error: &object_store::Error) -> Option<ErrorKind> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
 }

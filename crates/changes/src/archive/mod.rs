@@ -40,11 +40,13 @@ use holdfast_lake::Location;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+pub use holdfast_lake::whole_place;
+
 pub use chain::Chain;
 pub use error::ArchiveError;
 pub use format::Format;
 pub use manifest::{Head, ManifestEntry};
-pub use owner::{Span, Spans};
+pub use owner::{Span, Spans, spans};
 pub use proof::{Fault, Proof, ProvenShard};
 pub use writer::{Cut, Writer, Written};
 

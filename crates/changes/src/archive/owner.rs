@@ -1,6 +1,7 @@
 //! The cluster to which an archive belongs: exactly one. A restored cluster has an id of its own, and
 //! continues a copy that was cut at the backup.
 
+use holdfast_api::v1::ShardPosition;
 use std::collections::BTreeMap;
 
 use holdfast_lake::PutError;
@@ -56,6 +57,18 @@ pub struct Span {
     pub first_seq: u64,
     /// The last change that can be read.
     pub last_seq: u64,
+}
+
+/// Returns where each stream of a cluster begins and ends.
+pub fn spans(positions: &[ShardPosition]) -> Spans {
+    let span = |position: &ShardPosition| {
+        let span = Span {
+            first_seq: position.first_seq,
+            last_seq: position.last_seq,
+        };
+        (position.shard, span)
+    };
+    positions.iter().map(span).collect()
 }
 
 impl Archive {

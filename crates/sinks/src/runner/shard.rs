@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use holdfast_api::v1::Change;
 use holdfast_changes::cursor::Cursors;
+use holdfast_client::ClientError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -198,12 +199,7 @@ impl Task {
         if opened_at.through_seq == 0 {
             return Ok(());
         }
-        let positions = self.cluster.client.get_positions(Default::default()).await?;
-        let last_seq = positions
-            .shards
-            .iter()
-            .find(|position| position.shard == self.shard)
-            .map_or(0, |position| position.last_seq);
+        let last_seq = self.last_seq().await?;
         if opened_at.through_seq > last_seq {
             return Err(SinkError::AheadOfCluster {
                 shard: self.shard,
@@ -212,6 +208,14 @@ impl Task {
             });
         }
         Ok(())
+    }
+
+    /// Asks the cluster for the last change of the shard.
+    async fn last_seq(&self) -> Result<u64, ClientError> {
+        let positions = self.cluster.client.get_positions(Default::default()).await?;
+        let mut shards = positions.shards.iter();
+        let of_shard = shards.find(|position| position.shard == self.shard);
+        Ok(of_shard.map_or(0, |position| position.last_seq))
     }
 
     fn settled(&self, waiting: &mut Waiting, at: Position) {
@@ -235,10 +239,10 @@ impl Task {
             let Ok(position) = self.sink.position(self.shard).await else {
                 return;
             };
-            let positions = self.cluster.client.get_positions(Default::default()).await;
-            let Ok(positions) = positions else { continue };
-            let last_seq = positions.shards.iter().find(|shard| shard.shard == self.shard);
-            let behind = last_seq.is_some_and(|shard| shard.last_seq > position.through_seq);
+            let Ok(last_seq) = self.last_seq().await else {
+                continue;
+            };
+            let behind = last_seq > position.through_seq;
             self.entry.update(|status| {
                 status.through_seq = position.through_seq;
                 status.log_time_ms = position.log_time_ms;

@@ -1,7 +1,7 @@
 //! The Kafka sink against two brokers of independent makers.
 //!
 //! - krafka's fake broker runs in this process, with the whole protocol of transactions and faults on demand.
-//!   What it holds is read by librdkafka, which shares no code with it.
+//!   librdkafka, which shares no code with it, reads its topics back.
 //! - librdkafka's mock cluster speaks the requests of transactions, but gives nothing up and shuts nobody out
 //!   by itself. `shim.rs` mends one answer of it.
 

@@ -1,6 +1,7 @@
 //! `holdfast changes consumers`: who reads the change stream, and how far.
 
 use clap::Subcommand;
+use holdfast_changes::archive::whole_place;
 use holdfast_client::v1;
 use serde_json::{Value, json};
 
@@ -127,7 +128,7 @@ async fn list(context: &Context) -> anyhow::Result<()> {
 
 async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
-    let location = whole_path(&args.location)?;
+    let location = whole_place(&args.location)?;
     if !args.yes {
         let known = client
             .list_consumers(v1::ListConsumersRequest {})
@@ -175,18 +176,6 @@ async fn remove(args: RemoveArgs, context: &Context) -> anyhow::Result<()> {
     let answer = context.client()?.remove_consumer(request).await;
     let answer = answer.map_err(|error| operation.failed(error))?;
     print("removed", &args.name, operation.id, &answer.receipts, context)
-}
-
-/// Returns the whole path of a folder, so that the location means the same everywhere. A URL stays as it is.
-fn whole_path(location: &str) -> anyhow::Result<String> {
-    if location.is_empty() || location.contains("://") {
-        return Ok(location.to_owned());
-    }
-    let path = std::path::absolute(location)?;
-    match path.to_str() {
-        Some(path) => Ok(path.to_owned()),
-        None => Err(Usage(format!("the path of `{location}` is not UTF-8")).into()),
-    }
 }
 
 fn print(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
-use holdfast_changes::archive::{Archive, Cut, Format, Span, Spans, Writer};
+use holdfast_changes::archive::{Archive, Cut, Format, Writer, spans};
 use holdfast_client::{Client, id_bytes, v1};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -115,18 +115,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let writers = stop_when_asked(try_join_all(shards), &stop).await?;
     progress.finish_and_clear();
     report(&writers, &args, context)
-}
-
-/// Returns where each stream begins and ends.
-fn spans(positions: &[v1::ShardPosition]) -> Spans {
-    let span = |position: &v1::ShardPosition| {
-        let span = Span {
-            first_seq: position.first_seq,
-            last_seq: position.last_seq,
-        };
-        (position.shard, span)
-    };
-    positions.iter().map(span).collect()
 }
 
 /// Runs the export. When asked to stop, it first writes the changes that wait.
