@@ -15,4 +15,3 @@ mod mock_cluster;
 mod place;
 mod refusals;
 mod shim;
-mod throughput;

@@ -1,12 +1,22 @@
-//! A measurement, not a test of anything: how much processor a runner needs. Run it with
-//! `cargo test -p holdfast-test-kafka --release --test brokers -- --ignored --nocapture throughput`.
+//! Measures how much processor the Kafka sink needs for 20,000 changes a second, and how long they take. Run
+//! it with `cargo run -p holdfast-test-kafka --release --example throughput`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot go on stops"
+)]
+
+#[allow(dead_code, unreachable_pub, reason = "the tests need more of it")]
+#[path = "../tests/brokers/place.rs"]
+mod place;
 
 use std::time::{Duration, Instant};
 
 use holdfast_test_kafka::Shop;
 use krafka::testing::FakeBroker;
 
-use super::place::{CELLS, PARTITIONS, POSITIONS, RESERVATIONS, open, runner};
+use place::{CELLS, PARTITIONS, POSITIONS, RESERVATIONS, open, runner};
 
 /// The changes of a second, and the seconds.
 const RATE: usize = 20_000;
@@ -17,12 +27,15 @@ const TICK: Duration = Duration::from_millis(20);
 /// The variable that makes this program a broker: a runner alone is measured.
 const BROKER: &str = "HOLDFAST_TEST_KAFKA_BROKER";
 
-#[test]
-#[ignore = "a broker in a process of its own, for the measurement"]
-fn broker_for_the_throughput() {
-    if std::env::var_os(BROKER).is_none() {
-        return;
+fn main() {
+    match std::env::var_os(BROKER) {
+        Some(_) => serve(),
+        None => measure(),
     }
+}
+
+/// Serves three brokers with the topics, until the process is killed.
+fn serve() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let broker = FakeBroker::start_cluster(3).await.unwrap();
@@ -31,7 +44,6 @@ fn broker_for_the_throughput() {
         }
         broker.create_topic(POSITIONS, 1);
         println!("servers {}", broker.bootstrap_servers());
-        // Until it is killed.
         std::future::pending::<()>().await;
     });
 }
@@ -42,18 +54,10 @@ fn processor() -> Duration {
     Duration::from_millis(ticks * 1_000 / procfs::ticks_per_second())
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn throughput_of_a_runner() {
+fn measure() {
     use std::io::BufRead as _;
 
     let mut broker = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--nocapture",
-            "--exact",
-            "throughput::broker_for_the_throughput",
-        ])
         .env(BROKER, "1")
         .stdout(std::process::Stdio::piped())
         .spawn()
